@@ -1,0 +1,358 @@
+//! The port: everything that a registry may ask of a file system, and nothing else.
+//!
+//! Two traits, [`Fs`] and [`File`], small enough to implement twice: on a real directory ([`real`]) and on the
+//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) traces, counts, drops or fails calls of either.
+//!
+//! **What a method promises after a crash stands on the method.** "Volatile" means: visible to every reader at
+//! once, kept over a crash of the process, and after a power cut there, not there, or (for written bytes) there in
+//! part, as the persistence model decides. Only the four `sync_*` calls make anything durable, and nothing syncs
+//! behind the caller's back: there are no default methods here, helpers live in [`FsExt`] and [`FileExt`].
+//!
+//! Paths are relative to the root that the implementation was given, `/`-separated, without `.`, `..` or empty
+//! components ([`check_path`]); the root itself is the empty path.
+
+pub mod hooked;
+pub mod real;
+
+use std::future::Future;
+
+use bytes::{Bytes, BytesMut};
+
+/// Result of a file-system call.
+pub type Result<T> = std::result::Result<T, FsError>;
+
+/// Longest path that any implementation accepts, in bytes.
+pub const MAX_PATH_BYTES: usize = 4096;
+
+/// What went wrong, as far as a caller can act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// ENOENT: a component of the path does not exist.
+    NotFound,
+    /// EEXIST: the name is taken.
+    AlreadyExists,
+    /// ENOTDIR: a component that must be a directory is not one.
+    NotADirectory,
+    /// EISDIR: the call needs a file and the path names a directory.
+    IsADirectory,
+    /// ENOTEMPTY: the directory still has entries.
+    NotEmpty,
+    /// ENOSPC or EDQUOT: the disk is full.
+    NoSpace,
+    /// EROFS: the file system takes no more writes.
+    ReadOnly,
+    /// EIO: the medium failed.
+    Io,
+    /// EINVAL, ENAMETOOLONG, ELOOP and the like: the path or an argument is not acceptable.
+    InvalidInput,
+    /// EACCES or EPERM.
+    Denied,
+}
+
+/// A failed call: which one, on which path, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{op} {path:?}: {detail}")]
+pub struct FsError {
+    /// The class of the failure.
+    pub kind: ErrorKind,
+    /// The call, named as in an operation list (`rename`, `fsync` …).
+    pub op: &'static str,
+    /// The path that the call was given (for handles: the path that they were opened by).
+    pub path: String,
+    /// The system's own words, or the model's.
+    pub detail: String,
+}
+
+impl FsError {
+    /// An error of class `kind` with that class's usual words.
+    pub fn new(kind: ErrorKind, op: &'static str, path: &str) -> Self {
+        let detail = match kind {
+            ErrorKind::NotFound => "no such file or directory",
+            ErrorKind::AlreadyExists => "file exists",
+            ErrorKind::NotADirectory => "not a directory",
+            ErrorKind::IsADirectory => "is a directory",
+            ErrorKind::NotEmpty => "directory not empty",
+            ErrorKind::NoSpace => "no space left on device",
+            ErrorKind::ReadOnly => "read-only file system",
+            ErrorKind::Io => "input/output error",
+            ErrorKind::InvalidInput => "invalid argument",
+            ErrorKind::Denied => "permission denied",
+        };
+        Self { kind, op, path: path.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+/// How [`Fs::open`] treats a file that is, or is not, there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// O_RDONLY; the file must exist.
+    Read,
+    /// O_RDWR; the file must exist.
+    Write,
+    /// O_RDWR | O_CREAT; never truncates.
+    Create,
+    /// O_RDWR | O_CREAT | O_EXCL; the name must be free.
+    CreateNew,
+}
+
+/// A file or a directory; the harness knows no other kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+}
+
+/// What a stat tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// File or directory.
+    pub kind: FileKind,
+    /// Length in bytes; 0 for directories.
+    pub len: u64,
+    /// Inode number: two names with one number are one file.
+    pub ino: u64,
+    /// Number of names (hard links) of a file; for directories not specified.
+    pub nlink: u64,
+}
+
+/// One entry of a directory listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name, one component.
+    pub name: String,
+    /// File or directory.
+    pub kind: FileKind,
+}
+
+/// A file system under one root. Clones share the same file system.
+///
+/// Every call is one step: atomic for other callers in the same process, and the place where a simulator may let
+/// another task run, fail the call, or cut the power.
+pub trait Fs: Clone + Send + Sync + 'static {
+    /// An open file.
+    type File: File;
+
+    /// Opens a file. A name that this creates is volatile until a [`sync_dir`](Fs::sync_dir) of its directory
+    /// (some models let a sync of the file carry it as well; nothing here relies on that).
+    ///
+    /// Errors: `NotFound`, `AlreadyExists` (`CreateNew`), `IsADirectory`, `NotADirectory`, `NoSpace`.
+    fn open(&self, path: &str, mode: OpenMode) -> impl Future<Output = Result<Self::File>> + Send;
+
+    /// Gives `from` the name `to`, replacing a file (or an empty directory by a directory) that has it. Atomic for
+    /// readers and, in all models but `posix-split-rename`, over a power cut: one of the two names, never both and
+    /// never neither. Volatile; a sync of either directory makes it durable in part, of both in whole. It says
+    /// nothing about the file's bytes.
+    ///
+    /// Two names of one inode: nothing happens. Errors: `NotFound`, `NotADirectory`, `IsADirectory`, `NotEmpty`,
+    /// `InvalidInput` (a directory into itself).
+    fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Gives the file `existing` a second name. Volatile. Errors: `AlreadyExists`, `NotFound`, `Denied` (directories).
+    fn hard_link(&self, existing: &str, new: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Removes a name; the bytes stay as long as a handle or another name holds the inode. Volatile: until the
+    /// directory is synced, a power cut may bring the name back. Errors: `NotFound`, `IsADirectory`.
+    fn unlink(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Creates a directory. Volatile. Errors: `AlreadyExists` (whatever has the name), `NotFound`, `NotADirectory`.
+    fn mkdir(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Removes an empty directory. Volatile. Errors: `NotEmpty`, `NotADirectory`, `NotFound`.
+    fn rmdir(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Lists a directory, sorted by the bytes of the names. Errors: `NotFound`, `NotADirectory`.
+    fn read_dir(&self, path: &str) -> impl Future<Output = Result<Vec<DirEntry>>> + Send;
+
+    /// Stats a path. Errors: `NotFound`, `NotADirectory`.
+    fn metadata(&self, path: &str) -> impl Future<Output = Result<Metadata>> + Send;
+
+    /// fsync of a directory: its entries, additions and removals, survive a power cut from here on. Says nothing
+    /// about the directory's own name in its parent. After an error nothing is known about any of them.
+    fn sync_dir(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// syncfs: everything that was done before the call survives. Slow on a busy disk: never on a request's path.
+    fn sync_fs(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// An open file. It stays bound to its inode: renaming or unlinking the path does not disturb it.
+pub trait File: Send + Sync + 'static {
+    /// Reads at most `len` bytes at `offset`; fewer at the end of the file or by a short read, none past the end.
+    fn read_at(&self, offset: u64, len: usize) -> impl Future<Output = Result<Bytes>> + Send;
+
+    /// Writes at `offset` and returns how many bytes were taken (a short write is legal; 0 only for no bytes).
+    /// Extends the file when it must, with zeros in a gap. Volatile: after a power cut any of the 512-byte sectors
+    /// may be old or new, and the length too. Errors: `NoSpace`, `Io`, `ReadOnly`.
+    fn write_at(&self, offset: u64, data: Bytes) -> impl Future<Output = Result<usize>> + Send;
+
+    /// ftruncate, down or up (up: zeros). Volatile.
+    fn set_len(&self, len: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// fstat.
+    fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send;
+
+    /// fdatasync: bytes and length survive from here on. Not the name. After an error the kernel may have marked
+    /// the lost pages clean, so a second sync that succeeds proves nothing.
+    fn sync_data(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// fsync: as [`sync_data`](File::sync_data), and the inode's times.
+    fn sync_all(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Checks that `path` is one that [`Fs`] takes: relative, normal, no NUL, at most [`MAX_PATH_BYTES`].
+pub fn check_path(op: &'static str, path: &str) -> Result<()> {
+    let bad = path.len() > MAX_PATH_BYTES
+        || path.contains('\0')
+        || (!path.is_empty() && path.split('/').any(|c| c.is_empty() || c == "." || c == ".."));
+    if bad { Err(FsError::new(ErrorKind::InvalidInput, op, path)) } else { Ok(()) }
+}
+
+/// Splits a path into its parent and its last component (`None` for the root).
+///
+/// ```
+/// assert_eq!(pullplug::fs::split("a/b/c"), Some(("a/b", "c")));
+/// assert_eq!(pullplug::fs::split("a"), Some(("", "a")));
+/// assert_eq!(pullplug::fs::split(""), None);
+/// ```
+pub fn split(path: &str) -> Option<(&str, &str)> {
+    if path.is_empty() { None } else { Some(path.rsplit_once('/').unwrap_or(("", path))) }
+}
+
+/// Calls composed of several; each names what it costs.
+pub trait FsExt: Fs {
+    /// `mkdir -p`: one `mkdir` a missing component, from the top; one stat where all is there already. Returns the
+    /// directories it created, topmost first: their names are volatile.
+    fn create_dir_all(&self, path: &str) -> impl Future<Output = Result<Vec<String>>> + Send {
+        async move {
+            let mut missing = Vec::new();
+            let mut at = path;
+            while !at.is_empty() {
+                match self.metadata(at).await {
+                    Ok(m) if m.kind == FileKind::Dir => break,
+                    Ok(_) => return Err(FsError::new(ErrorKind::NotADirectory, "mkdir", at)),
+                    Err(e) if e.kind == ErrorKind::NotFound => missing.push(at),
+                    Err(e) => return Err(e),
+                }
+                at = split(at).map_or("", |(parent, _)| parent);
+            }
+            let mut created = Vec::new();
+            for dir in missing.into_iter().rev() {
+                match self.mkdir(dir).await {
+                    Ok(()) => created.push(dir.to_owned()),
+                    Err(e) if e.kind == ErrorKind::AlreadyExists => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(created)
+        }
+    }
+
+    /// Reads a whole file of at most `limit_bytes`; a longer one is `InvalidInput`.
+    fn read(&self, path: &str, limit_bytes: u64) -> impl Future<Output = Result<Bytes>> + Send {
+        async move {
+            let file = self.open(path, OpenMode::Read).await?;
+            let len = file.metadata().await?.len;
+            if len > limit_bytes {
+                let mut e = FsError::new(ErrorKind::InvalidInput, "read", path);
+                e.detail = format!("{len} bytes, more than the limit of {limit_bytes}");
+                return Err(e);
+            }
+            file.read_full(0, len as usize).await
+        }
+    }
+
+    /// Whether a path exists; other errors than "not there" are passed on.
+    fn exists(&self, path: &str) -> impl Future<Output = Result<bool>> + Send {
+        async move {
+            match self.metadata(path).await {
+                Ok(_) => Ok(true),
+                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+                Err(e) => Err(e),
+            }
+        }
+    }
+
+    /// The listing of a directory; empty where there is none.
+    fn list(&self, path: &str) -> impl Future<Output = Result<Vec<DirEntry>>> + Send {
+        async move {
+            match self.read_dir(path).await {
+                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+                other => other,
+            }
+        }
+    }
+
+    /// `rm -r`, children before parents, in sorted order; nothing to remove is no error. Syncs nothing.
+    fn remove_tree(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            // An explicit stack: directories are visited twice, the second time to be removed.
+            let mut stack = vec![(path.to_owned(), None)];
+            while let Some((at, seen)) = stack.pop() {
+                let kind = match seen {
+                    Some(kind) => kind,
+                    None => match self.metadata(&at).await {
+                        Ok(m) => m.kind,
+                        Err(e) if e.kind == ErrorKind::NotFound => continue,
+                        Err(e) => return Err(e),
+                    },
+                };
+                let result = if kind == FileKind::File {
+                    self.unlink(&at).await
+                } else {
+                    let children = self.list(&at).await?;
+                    if children.is_empty() {
+                        self.rmdir(&at).await
+                    } else {
+                        stack.push((at.clone(), Some(FileKind::Dir)));
+                        let below = children.into_iter().rev();
+                        stack.extend(below.map(|c| (format!("{at}/{}", c.name), Some(c.kind))));
+                        Ok(())
+                    }
+                };
+                match result {
+                    Err(e) if e.kind != ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+impl<F: Fs> FsExt for F {}
+
+/// Calls composed of several, on a handle.
+pub trait FileExt: File {
+    /// Reads `len` bytes at `offset`, through short reads; fewer only at the end of the file.
+    fn read_full(&self, offset: u64, len: usize) -> impl Future<Output = Result<Bytes>> + Send {
+        async move {
+            let first = self.read_at(offset, len).await?;
+            if first.len() == len || first.is_empty() {
+                return Ok(first);
+            }
+            let mut all = BytesMut::from(&first[..]);
+            while all.len() < len {
+                let more = self.read_at(offset + all.len() as u64, len - all.len()).await?;
+                if more.is_empty() {
+                    break;
+                }
+                all.extend_from_slice(&more);
+            }
+            Ok(all.freeze())
+        }
+    }
+
+    /// Writes all of `data` at `offset`, through short writes.
+    fn write_full(&self, offset: u64, data: Bytes) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            let mut done = 0;
+            while done < data.len() {
+                done += self.write_at(offset + done as u64, data.slice(done..)).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+impl<F: File> FileExt for F {}

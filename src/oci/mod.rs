@@ -1,0 +1,25 @@
+//! Words without I/O: digests, names, references, manifests.
+
+pub mod digest;
+pub mod name;
+
+pub use digest::{Algorithm, Digest, Hasher};
+pub use name::{Name, Tag, UploadId};
+
+/// A word that does not follow the distribution-spec's grammar.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {value:?} is not valid: {why}")]
+pub struct InvalidWord {
+    /// What the word was to be ("digest", "repository name", …).
+    pub what: &'static str,
+    /// The word, cut to 200 characters.
+    pub value: String,
+    /// The rule that it breaks.
+    pub why: &'static str,
+}
+
+impl InvalidWord {
+    pub(crate) fn new(what: &'static str, value: &str, why: &'static str) -> Self {
+        Self { what, value: value.chars().take(200).collect(), why }
+    }
+}
