@@ -6,7 +6,9 @@ pub mod choice;
 pub mod clock;
 pub mod limits;
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use choice::Seeded;
 use clock::{Clock, SimClock, UnixSeconds};
@@ -42,5 +44,18 @@ impl World {
         b[8] = b[8] & 0x3f | 0x80;
         let h = hex::encode(b);
         format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+    }
+}
+
+/// Drives a future that never waits to its end, without a runtime: futures over a real directory, or over the
+/// simulated disk outside a simulation, are of this kind.
+///
+/// # Panics
+/// If the future waits: only a lock held by another task can make it, and here there is no other task.
+pub fn run_now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a future that was to run without waiting waits for another task"),
     }
 }
