@@ -28,7 +28,7 @@ fn assert_fails(player: &mut Player, call: &str, kind: ErrorKind) {
 }
 
 fn file(player: &Player, path: &str) -> SimFile {
-    run_now(player.fs.open(path, OpenMode::Write)).unwrap()
+    run_now(player.fs.open(path, OpenMode::Write)).expect("the file is there")
 }
 
 #[test]

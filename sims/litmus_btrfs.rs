@@ -6,7 +6,7 @@ use crate::litmus::litmus;
 fn fsynced_link_without_the_rename() {
     litmus(
         "btrfs_fsynced_link_without_the_rename",
-        "The blob is durable and clean, then renamed; the link after it is fsynced. The rename may be gone on btrfs.",
+        "A durable, clean blob is renamed, a link after it fsynced. The rename may be gone on btrfs.",
         "mkdir b; mkdir l; mkdir u; create u/data; append u/data 71 A",
         "rename u/data b/data; create l/link; append l/link 71 L; fsync l/link",
     );
@@ -26,7 +26,7 @@ fn rename_logged_with_the_inode() {
 fn rename_out_of_a_logged_directory() {
     litmus(
         "btrfs_rename_out_of_a_logged_directory",
-        "The old directory was logged since the commit: the rename enters the log, durable at the next log sync.",
+        "The old directory was logged since the commit: the rename is durable at the next log sync.",
         "mkdir u; mkdir b; create u/data; append u/data 71 A",
         "create u/x; fsync u; rename u/data b/data; create b/link; fsync b/link",
     );
