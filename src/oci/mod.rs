@@ -1,9 +1,11 @@
 //! Words without I/O: digests, names, references, manifests.
 
 pub mod digest;
+pub mod manifest;
 pub mod name;
 
 pub use digest::{Algorithm, Digest, Hasher};
+pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use name::{Name, Tag, UploadId};
 
 /// A word that does not follow the distribution-spec's grammar.
