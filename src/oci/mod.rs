@@ -1,6 +1,7 @@
 //! Words without I/O: digests, names, references, manifests.
 
 pub mod digest;
+pub mod layout;
 pub mod manifest;
 pub mod name;
 pub mod reference;
