@@ -263,6 +263,9 @@ impl Fs for RealFs {
 
 impl File for RealFile {
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
         let len = len.min(MAX_READ_BYTES);
         let mut buffer = Vec::with_capacity(len);
         retry_on_intr(|| pread(&self.fd, spare_capacity(&mut buffer), offset)).map_err(|e| self.failed(e, "read"))?;
