@@ -1,4 +1,4 @@
-//! All tests that are more than a unit's: one binary, one module a subject.
+//! The one test binary: each module is a suite.
 #![cfg(test)]
 
 mod fs_hooked;
