@@ -1,5 +1,7 @@
 //! The one test binary: each module is a suite.
 #![cfg(test)]
 
+mod fs_contract;
 mod fs_hooked;
+mod fs_machine;
 mod fs_real;
