@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod env;
+pub mod explore;
 pub mod fs;
 pub mod oci;
 pub mod strategy;
