@@ -1,3 +1,4 @@
 //! The one test binary: each module is a suite.
 
 mod explorer;
+mod tidy;
