@@ -61,6 +61,11 @@ impl Subject for ConfigWriter {
         Ok(())
     }
 
+    fn restart(&self, disk: &SimFs, marks: usize) -> std::result::Result<(), String> {
+        self.recover(disk)?;
+        if marks == 0 { self.run(disk) } else { Ok(()) }
+    }
+
     fn probes(&self, marks: usize, _: &[(String, FileKind)]) -> Vec<usize> {
         vec![marks]
     }
@@ -80,7 +85,7 @@ impl Subject for ConfigWriter {
 
 fn outcome(writer: &ConfigWriter, model: &dyn PersistenceModel, loss: Loss) -> Outcome<usize> {
     let run = Run::of(writer).unwrap();
-    let budget = Budget { states: 100_000, recovery_states: 1000 };
+    let budget = Budget { states: 100_000, recovery_states: 1000, restart_states: 2000 };
     explore(writer, &run, Setting { model, loss, seed: 1, budget })
 }
 
