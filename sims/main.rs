@@ -1,4 +1,8 @@
 //! The one test binary: each module is a suite.
 
 mod explorer;
+mod fs_contract;
+mod fs_hooked;
+mod fs_machine;
+mod fs_real;
 mod tidy;

@@ -5,4 +5,5 @@ pub mod env;
 pub mod explore;
 pub mod fs;
 pub mod oci;
+pub mod registry;
 pub mod strategy;
