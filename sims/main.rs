@@ -1,1 +1,4 @@
-//! The one test binary: each module is a suite.
+//! The integration tests, in one binary.
+
+#[cfg(test)]
+mod registry;

@@ -35,12 +35,10 @@ impl<F: Fs> Registry<F> {
         let blob = self.strategy.open_blob(repo, digest).await?;
         let Range { start, end } = match range {
             None => 0..blob.len,
-            Some(range) => range.start..range.end.min(blob.len),
+            Some(Range { start, end }) if start < end.min(blob.len) => start..end.min(blob.len),
+            Some(range) => return Err(Error::RangeNotSatisfiable { from_bytes: range.start, len_bytes: blob.len }),
         };
         let whole = start == 0 && end == blob.len;
-        if start >= end && !(whole && blob.len == 0) {
-            return Err(Error::RangeNotSatisfiable { from_bytes: start, len_bytes: blob.len });
-        }
         let check = (whole && self.strategy.verify_reads()).then(|| (Hasher::new(digest.algorithm()), *digest));
         let reader = BlobReader { blob, at: start, end, check, failed: None };
         if reader.is_at_end() {
