@@ -1,1 +1,5 @@
-//! x
+//! The one test binary: each module is a suite.
+#![cfg(test)]
+
+mod fs_hooked;
+mod fs_real;
