@@ -1,4 +1,6 @@
-//! The integration tests, in one binary.
+//! The one test binary: each module is a suite.
+#![cfg(test)]
 
-#[cfg(test)]
+mod fs_hooked;
+mod fs_real;
 mod registry;
