@@ -5,4 +5,5 @@ mod fs_contract;
 mod fs_hooked;
 mod fs_machine;
 mod fs_real;
+mod registry;
 mod tidy;
