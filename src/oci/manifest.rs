@@ -295,7 +295,12 @@ fn is_foreign(layer: &oci::Descriptor) -> bool {
     elsewhere && layer.urls().as_ref().is_some_and(|urls| !urls.is_empty())
 }
 
-fn descriptor(place: String, from: &oci::Descriptor, is_manifest: bool) -> Result<Descriptor, ManifestError> {
+/// The descriptor that stands at `place`, checked.
+pub(super) fn descriptor(
+    place: String,
+    from: &oci::Descriptor,
+    is_manifest: bool,
+) -> Result<Descriptor, ManifestError> {
     let digest = match from.digest().as_ref().parse() {
         Ok(digest) => digest,
         Err(why) => return Err(ManifestError::BadDigest { place, why }),
