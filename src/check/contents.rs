@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::oci::{Algorithm, Digest};
+use crate::oci::{Algorithm, Digest, Hasher};
 
 /// What a piece of content is, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,25 @@ impl Contents {
         self.0.get(digest)
     }
 
-    /// Whether `bytes` are what `digest` names.
-    pub fn is(&self, digest: &Digest, bytes: &[u8]) -> bool {
-        match self.0.get(digest) {
-            Some(known) => known.bytes == bytes,
-            None => Digest::of(digest.algorithm(), bytes) == *digest,
+    /// The sha256 digest of what `digest` names: itself, or that of known content.
+    pub fn canonical(&self, digest: &Digest) -> Option<Digest> {
+        match digest.algorithm() {
+            Algorithm::Sha256 => Some(*digest),
+            Algorithm::Sha512 => self.0.get(digest).map(|c| Digest::sha256(&c.bytes)),
         }
+    }
+
+    /// Begins to compare bytes with what `digest` names.
+    pub fn compare(&self, digest: &Digest) -> Comparison<'_> {
+        let known = self.0.get(digest).map(|c| &c.bytes[..]);
+        Comparison { digest: *digest, known, hasher: Hasher::new(digest.algorithm()), at: 0, differs_at: None }
+    }
+
+    /// Whether `bytes` are what `digest` names; if not, how they differ.
+    pub fn check(&self, digest: &Digest, bytes: &[u8]) -> Result<(), String> {
+        let mut comparison = self.compare(digest);
+        comparison.feed(bytes);
+        comparison.finish()
     }
 
     /// The digests, sorted; content that was added under sha512 appears under both.
@@ -76,6 +89,49 @@ impl Contents {
     }
 }
 
+/// Bytes that are being compared, piece by piece, with what a digest names.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    digest: Digest,
+    known: Option<&'a [u8]>,
+    /// In use where the content is not known.
+    hasher: Hasher,
+    at: usize,
+    differs_at: Option<usize>,
+}
+
+impl Comparison<'_> {
+    /// Takes the next bytes.
+    pub fn feed(&mut self, piece: &[u8]) {
+        let Some(known) = self.known else {
+            self.hasher.update(piece);
+            self.at += piece.len();
+            return;
+        };
+        let expected = known.get(self.at..).unwrap_or_default();
+        if self.differs_at.is_none() && !expected.starts_with(piece) {
+            let same = expected.iter().zip(piece).take_while(|(a, b)| a == b).count();
+            self.differs_at = Some(self.at + same);
+        }
+        self.at += piece.len();
+    }
+
+    /// Whether all of it was right; if not, how it differs.
+    pub fn finish(self) -> Result<(), String> {
+        let (len, digest) = (self.at, self.digest);
+        let Some(known) = self.known else {
+            let is = self.hasher.finish();
+            return if is == digest { Ok(()) } else { Err(format!("{len} bytes that hash to {is}")) };
+        };
+        let whole = known.len();
+        match self.differs_at {
+            Some(at) => Err(format!("{len} bytes, wrong from byte {at} on (of {whole})")),
+            None if len < whole => Err(format!("{len} of {whole} bytes")),
+            None => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,9 +143,18 @@ mod tests {
         let digest = contents.insert(Algorithm::Sha512, content);
         assert_eq!(digest, Digest::of(Algorithm::Sha512, b"layer"));
         for known in [digest, Digest::sha256(b"layer")] {
-            assert!(contents.is(&known, b"layer") && !contents.is(&known, b"laye") && !contents.is(&known, b"lay\0r"));
+            let check = |bytes: &[u8]| contents.check(&known, bytes).unwrap_err();
+            assert_eq!(contents.check(&known, b"layer"), Ok(()));
+            assert_eq!(check(b"laye"), "4 of 5 bytes");
+            assert_eq!(check(b""), "0 of 5 bytes");
+            assert_eq!(check(b"lay\0r"), "5 bytes, wrong from byte 3 on (of 5)");
+            assert_eq!(check(b"layers"), "6 bytes, wrong from byte 5 on (of 5)");
+            let mut pieces = contents.compare(&known);
+            b"layer".iter().for_each(|b| pieces.feed(&[*b]));
+            assert_eq!(pieces.finish(), Ok(()));
         }
-        assert!(contents.is(&Digest::sha256(b"x"), b"x") && !contents.is(&Digest::sha256(b"x"), b"y"));
+        let unknown = Digest::sha256(b"x");
+        assert!(contents.check(&unknown, b"x").is_ok() && contents.check(&unknown, b"y").is_err());
         assert_eq!(contents.references(&digest), (&[][..], &[][..]));
     }
 }

@@ -10,10 +10,19 @@
 //! * one file per invariant, or per family of them: [`link`], [`read`], [`tag`], [`closure`], [`upload`],
 //!   [`collection`], [`recovery`].
 
+pub mod closure;
+pub mod collection;
 pub mod contents;
+pub mod link;
 pub mod oracle;
+pub mod read;
+pub mod recovery;
+pub mod tag;
+pub mod upload;
 
 use std::fmt;
+
+use crate::oci::Digest;
 
 /// A rule that a registry's storage must keep. The names are those that reports and options use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +123,11 @@ impl Observation {
     pub fn judged(invariant: Invariant, violation: Option<String>) -> Self {
         Self { invariant, violation }
     }
+}
+
+/// A digest as sentences name it: enough of it to find it in a listing.
+fn short(digest: &Digest) -> String {
+    format!("{}:{}", digest.algorithm().name(), &digest.hex()[..12])
 }
 
 #[cfg(test)]

@@ -22,7 +22,14 @@ use crate::oci::{Digest, Name, Tag};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A blob is committed to, or mounted into, a repository.
-    PutBlob(Name, Digest),
+    PutBlob {
+        /// Where.
+        repo: Name,
+        /// The blob.
+        digest: Digest,
+        /// The upload session that it comes from, which ends with it.
+        upload: Option<u32>,
+    },
     /// A manifest is put, by its digest or by a tag.
     PutManifest {
         /// Where.
@@ -44,8 +51,6 @@ pub enum Event {
     Collect,
     /// An upload session is opened; the number names it for this history.
     StartUpload(u32),
-    /// The session ends with success: it became a blob, or was cancelled.
-    EndUpload(u32),
 }
 
 /// A point in a history: an operation begins, or is answered.
@@ -133,7 +138,7 @@ impl<'a> Oracle<'a> {
         let mut keys = BTreeSet::new();
         for span in &self.spans {
             match span.event {
-                Event::PutBlob(repo, digest) => drop(keys.insert((repo.clone(), *digest))),
+                Event::PutBlob { repo, digest, .. } => drop(keys.insert((repo.clone(), *digest))),
                 Event::PutManifest { repo, blobs, .. } if span.end.is_some() => {
                     keys.extend(blobs.iter().map(|b| (repo.clone(), *b)));
                 }
@@ -150,7 +155,7 @@ impl<'a> Oracle<'a> {
     }
 
     fn blob(&self, repo: &Name, digest: &Digest, bound: bool) -> Expect {
-        let puts = self.select(|e| matches!(e, Event::PutBlob(r, d) if r == repo && d == digest));
+        let puts = self.select(|e| matches!(e, Event::PutBlob { repo: r, digest: d, .. } if r == repo && d == digest));
         let deletes = self.select(|e| matches!(e, Event::DeleteBlob(r, d) if r == repo && d == digest));
         match presence(&puts, &deletes) {
             Expect::Must => {}
@@ -231,13 +236,31 @@ impl<'a> Oracle<'a> {
         TagExpect { moving: setting && !allowed.contains(&None), allowed }
     }
 
+    /// The blobs that somebody asked to take out of a repository, answered or not.
+    pub fn deleted_blobs(&self) -> BTreeSet<(Name, Digest)> {
+        let deleted = self.spans.iter().filter_map(|s| match s.event {
+            Event::DeleteBlob(repo, digest) => Some((repo.clone(), *digest)),
+            _ => None,
+        });
+        deleted.collect()
+    }
+
+    /// The manifests that somebody asked to delete, answered or not.
+    pub fn deleted_manifests(&self) -> BTreeSet<(Name, Digest)> {
+        let deleted = self.spans.iter().filter_map(|s| match s.event {
+            Event::DeleteManifest(repo, digest) => Some((repo.clone(), *digest)),
+            _ => None,
+        });
+        deleted.collect()
+    }
+
     /// The upload sessions whose opening was answered and whose end was not.
     pub fn unfinished_uploads(&self) -> BTreeSet<u32> {
         let mut open = BTreeSet::new();
         for span in self.spans.iter().filter(|s| s.end.is_some()) {
             match span.event {
                 Event::StartUpload(upload) => drop(open.insert(*upload)),
-                Event::EndUpload(upload) => drop(open.remove(upload)),
+                Event::PutBlob { upload: Some(upload), .. } => drop(open.remove(upload)),
                 _ => {}
             }
         }
@@ -291,7 +314,7 @@ mod tests {
     }
 
     fn put_blob(of: &str) -> Option<Event> {
-        Some(Event::PutBlob(repo(), digest(of)))
+        Some(Event::PutBlob { repo: repo(), digest: digest(of), upload: None })
     }
 
     fn put_manifest(of: &str, blobs: &[&str], tag: Option<&str>) -> Option<Event> {
@@ -436,7 +459,8 @@ mod tests {
 
     #[test]
     fn uploads_are_open_from_answer_to_answer() {
-        let events = [Some(Event::StartUpload(7)), None, Some(Event::EndUpload(7))];
+        let commit = Event::PutBlob { repo: repo(), digest: digest("x"), upload: Some(7) };
+        let events = [Some(Event::StartUpload(7)), None, Some(commit)];
         let open = |n| Oracle::new(&events, &serial(n)).unfinished_uploads().into_iter().collect::<Vec<_>>();
         let course: Vec<_> = (0..=6).map(|n| open(n).len()).collect();
         assert_eq!(course, [0, 0, 1, 1, 1, 1, 0]);
