@@ -7,3 +7,4 @@ pub mod fs;
 pub mod oci;
 pub mod registry;
 pub mod strategy;
+pub mod workload;
