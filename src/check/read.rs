@@ -85,7 +85,8 @@ async fn see_blob<F: Fs>(
     Ok(completed(digest, comparison.finish()))
 }
 
-fn completed(digest: &Digest, compared: Result<(), String>) -> Seen {
+/// How a read of `digest` that completed is to be seen.
+pub(super) fn completed(digest: &Digest, compared: Result<(), String>) -> Seen {
     match compared {
         Ok(()) => Seen::Right(*digest),
         Err(how) => Seen::Wrong(how),

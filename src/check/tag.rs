@@ -4,11 +4,11 @@
 //! manifest that the tag **resolves to**: whether that one can be read is for its own judges.
 
 use super::contents::Contents;
-use super::oracle::TagExpect;
+use super::oracle::{Expect, TagExpect};
 use super::read::{self, Object, Seen};
 use super::{Invariant, Observation, short};
 use crate::fs::Fs;
-use crate::oci::{Name, Reference, Tag};
+use crate::oci::{Digest, Name, Reference, Tag};
 use crate::registry::Registry;
 
 /// Judges a tag against what is expected of it.
@@ -26,38 +26,53 @@ pub async fn judge<F: Fs>(
         Seen::Right(digest) => Ok(digest),
         Seen::Wrong(why) | Seen::Refused(why) => Err(why),
     };
-    let legal = resolved.as_ref().is_ok_and(|digest| expect.allowed.contains(&Some(*digest)));
-    let found = match &resolved {
-        Ok(digest) => format!("it points at {}", short(digest)),
-        Err(why) => why.clone(),
+    let digest = match resolved {
+        Ok(digest) if expect.allowed.contains(&Some(digest)) => digest,
+        Ok(digest) => return judge_illegal(&object, expect, &digest),
+        Err(why) => return judge_lost(repo, tag, expect, &why).into_iter().collect(),
     };
     if expect.moving {
-        let wanted: Vec<_> = expect.allowed.iter().flatten().map(short).collect();
-        let broken = (!legal).then(|| format!("{object} is neither old nor new ({}): {found}", wanted.join(", ")));
-        return vec![Observation::judged(Invariant::TagOldOrNew, broken)];
+        return vec![Observation::holds(Invariant::TagOldOrNew)];
+    }
+    if expect.allowed.contains(&None) {
+        return Vec::new();
+    }
+    let seen = match registry.get_manifest(repo, &Reference::Tag(tag.clone())).await {
+        Ok(stored) => read::completed(&digest, contents.check(&digest, &stored.bytes)),
+        Err(e) => Seen::Refused(e.to_string()),
+    };
+    read::judge(&object, Expect::Must, &seen)
+}
+
+/// Judges a tag that points at a manifest that it may not point at.
+fn judge_illegal(object: &Object, expect: &TagExpect, found: &Digest) -> Vec<Observation> {
+    let found = format!("it points at {}", short(found));
+    let observation = if expect.moving {
+        neither(object, expect, &found)
+    } else if expect.allowed.contains(&None) {
+        // A value that it may not have is one that was taken from it.
+        Observation::broken(Invariant::DeletedStaysDeleted, format!("{object} is back: {found}"))
+    } else {
+        Observation::broken(Invariant::AckedSurvives, format!("{object} was acknowledged, but {found}"))
+    };
+    vec![observation]
+}
+
+/// Judges a tag that resolves to nothing, and why. No observation where it may be gone or there.
+pub fn judge_lost(repo: &Name, tag: &Tag, expect: &TagExpect, why: &str) -> Option<Observation> {
+    let object = Object::Tag(repo.clone(), tag.clone());
+    if expect.moving {
+        return Some(neither(&object, expect, why));
     }
     if !expect.allowed.contains(&None) {
-        let mut lost = (!legal).then(|| format!("{object} was acknowledged, but {found}"));
-        let mut observations = Vec::new();
-        if let (None, Ok(digest)) = (&lost, &resolved) {
-            let seen = match registry.get_manifest(repo, &Reference::Tag(tag.clone())).await {
-                Ok(stored) => match contents.check(digest, &stored.bytes) {
-                    Ok(()) => Seen::Right(*digest),
-                    Err(how) => Seen::Wrong(how),
-                },
-                Err(e) => Seen::Refused(e.to_string()),
-            };
-            lost = seen.complaint().map(|how| format!("{object} was acknowledged, but {how}"));
-            observations.extend(read::judge_bytes(&object, &seen));
-        }
-        observations.push(Observation::judged(Invariant::AckedSurvives, lost));
-        return observations;
+        let what = format!("{object} was acknowledged, but it cannot be resolved: {why}");
+        return Some(Observation::broken(Invariant::AckedSurvives, what));
     }
-    // It may be gone, or must be. A value that it may not have any more is one that was taken from it.
-    let back = (resolved.is_ok() && !legal).then(|| format!("{object} is back: {found}"));
-    let gone_for_good = expect.allowed.len() == 1;
-    if back.is_some() || gone_for_good {
-        return vec![Observation::judged(Invariant::DeletedStaysDeleted, back)];
-    }
-    Vec::new()
+    (expect.allowed.len() == 1).then(|| Observation::holds(Invariant::DeletedStaysDeleted))
+}
+
+fn neither(object: &Object, expect: &TagExpect, found: &str) -> Observation {
+    let wanted: Vec<_> = expect.allowed.iter().flatten().map(short).collect();
+    let what = format!("{object}, which is being moved, is neither old nor new ({}): {found}", wanted.join(" or "));
+    Observation::broken(Invariant::TagOldOrNew, what)
 }

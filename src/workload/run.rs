@@ -58,7 +58,6 @@ pub enum RunError {
 }
 
 /// A registry and what its clients remember.
-#[derive(Debug)]
 pub struct Runner<'c, F: Fs> {
     strategy: String,
     fs: F,
