@@ -1,5 +1,6 @@
 //! The one test binary: each module is a suite.
 
+mod checks;
 mod explorer;
 mod fs_contract;
 mod fs_hooked;

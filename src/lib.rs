@@ -1,5 +1,6 @@
 //! pullplug: a deterministic crash-test harness for container-registry storage.
 
+pub mod check;
 pub mod disk;
 pub mod env;
 pub mod explore;
