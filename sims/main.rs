@@ -1,9 +1,17 @@
 //! The one test binary: each module is a suite.
+#![cfg(test)]
 
+mod explorer;
 mod faults;
+mod fs_contract;
+mod fs_hooked;
+mod fs_machine;
+mod fs_real;
 mod litmus;
 mod litmus_btrfs;
 mod litmus_names;
 mod measured;
 mod models;
+mod registry;
 mod script;
+mod tidy;

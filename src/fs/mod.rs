@@ -1,7 +1,8 @@
 //! The port: everything that a registry may ask of a file system, and nothing else.
 //!
 //! Two traits, [`Fs`] and [`File`], small enough to implement twice: on a real directory ([`real`]) and on the
-//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) traces, counts, drops or fails calls of either.
+//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) records the calls of either ([`trace`]), counts,
+//! drops, delays or fails them.
 //!
 //! **What a method promises after a crash stands on the method.** "Volatile" means: visible to every reader at
 //! once, kept over a crash of the process, and after a power cut there, not there, or (for written bytes) there in
@@ -9,10 +10,12 @@
 //! behind the caller's back: there are no default methods here, helpers live in [`FsExt`] and [`FileExt`].
 //!
 //! Paths are relative to the root that the implementation was given, `/`-separated, without `.`, `..` or empty
-//! components ([`check_path`]); the root itself is the empty path.
+//! components ([`check_path`]); the root itself is the empty path. Where several errors apply to a call, the one that
+//! Linux reports wins, on every implementation.
 
 pub mod hooked;
 pub mod real;
+pub mod trace;
 
 use std::future::Future;
 
@@ -21,8 +24,11 @@ use bytes::{Bytes, BytesMut};
 /// Result of a file-system call.
 pub type Result<T> = std::result::Result<T, FsError>;
 
-/// Longest path that any implementation accepts, in bytes.
-pub const MAX_PATH_BYTES: usize = 4096;
+/// Longest path that any implementation accepts, in bytes (Linux: 4096 with the closing NUL).
+pub const MAX_PATH_BYTES: usize = 4095;
+
+/// Longest component of a path, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// What went wrong, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,8 +151,8 @@ pub trait Fs: Clone + Send + Sync + 'static {
     /// never neither. Volatile; a sync of either directory makes it durable in part, of both in whole. It says
     /// nothing about the file's bytes.
     ///
-    /// Two names of one inode: nothing happens. Errors: `NotFound`, `NotADirectory`, `IsADirectory`, `NotEmpty`,
-    /// `InvalidInput` (a directory into itself).
+    /// Two names of one inode: nothing happens, both stay. Errors: `NotFound`, `NotADirectory`, `IsADirectory`,
+    /// `NotEmpty` (also: anything onto a directory that contains it), `InvalidInput` (a directory into itself, the root).
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Gives the file `existing` a second name. Volatile. Errors: `AlreadyExists`, `NotFound`, `Denied` (directories).
@@ -183,13 +189,14 @@ pub trait File: Send + Sync + 'static {
 
     /// Writes at `offset` and returns how many bytes were taken (a short write is legal; 0 only for no bytes).
     /// Extends the file when it must, with zeros in a gap. Volatile: after a power cut any of the 512-byte sectors
-    /// may be old or new, and the length too. Errors: `NoSpace`, `Io`, `ReadOnly`.
+    /// may be old or new, and the length too. Errors: `NoSpace`, `Io`, `ReadOnly`, `InvalidInput` (opened for reading,
+    /// or an end past `i64::MAX`).
     fn write_at(&self, offset: u64, data: Bytes) -> impl Future<Output = Result<usize>> + Send;
 
-    /// ftruncate, down or up (up: zeros). Volatile.
+    /// ftruncate, down or up (up: zeros). Volatile. Errors: as [`write_at`](File::write_at).
     fn set_len(&self, len: u64) -> impl Future<Output = Result<()>> + Send;
 
-    /// fstat.
+    /// fstat; after the last name went, `nlink` is 0.
     fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send;
 
     /// fdatasync: bytes and length survive from here on. Not the name. After an error the kernel may have marked
@@ -200,11 +207,11 @@ pub trait File: Send + Sync + 'static {
     fn sync_all(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Checks that `path` is one that [`Fs`] takes: relative, normal, no NUL, at most [`MAX_PATH_BYTES`].
+/// Checks that `path` is one that [`Fs`] takes: relative, normal, no NUL, at most [`MAX_PATH_BYTES`], each component
+/// at most [`MAX_NAME_BYTES`].
 pub fn check_path(op: &'static str, path: &str) -> Result<()> {
-    let bad = path.len() > MAX_PATH_BYTES
-        || path.contains('\0')
-        || (!path.is_empty() && path.split('/').any(|c| c.is_empty() || c == "." || c == ".."));
+    let bad_name = |c: &str| c.is_empty() || c == "." || c == ".." || c.len() > MAX_NAME_BYTES;
+    let bad = path.len() > MAX_PATH_BYTES || path.contains('\0') || (!path.is_empty() && path.split('/').any(bad_name));
     if bad { Err(FsError::new(ErrorKind::InvalidInput, op, path)) } else { Ok(()) }
 }
 
