@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pullplug::disk::crash::{Loss, families, without_syncs};
 use pullplug::disk::effect::Cut;
 use pullplug::disk::fault::{FailedPages, FaultKind, FaultRates, Faults};
-use pullplug::disk::model::ALL;
+use pullplug::disk::model::{ALL, Journal};
 use pullplug::disk::space::Space;
 use pullplug::disk::{SimFile, SimFs};
 use pullplug::env::choice::Recorded;
@@ -97,6 +97,17 @@ fn a_sync_before_the_failure_keeps_its_promise() {
         assert!(outcomes.contains("a=71×A"), "{}", model.name());
         assert!(outcomes.iter().all(|s| s.starts_with("a=71×A")), "{}: {outcomes:?}", model.name());
     }
+}
+
+#[test]
+fn in_journal_a_sync_of_another_file_keeps_its_promise_too() {
+    let mut player = Player::after("create a; create b");
+    player.fs.set_faults(faults(failing_syncs(FailedPages::KeepNew), &[0, 1]));
+    player.run("append a 71 A; append b 1 B; fsync b; append a 71 C");
+    assert_fails(&mut player, "fsync a", ErrorKind::Io);
+    let outcomes = player.outcomes(&Journal);
+    assert!(outcomes.contains("a=71×A b=1×B"));
+    assert!(outcomes.iter().all(|s| s.starts_with("a=71×A")), "{outcomes:?}");
 }
 
 #[test]

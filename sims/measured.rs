@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use pullplug::disk::crash::{Loss, families};
-use pullplug::disk::effect::Cut;
 use pullplug::disk::model::{ALL, Btrfs, Ext4Ordered, Ext4Writeback, PersistenceModel, Xfs};
 
-use crate::script::{Player, shown, states, states_of};
+use crate::litmus_btrfs::without_commit;
+use crate::script::{Player, shown, states};
 
 const EXT4: [&dyn PersistenceModel; 2] = [&Ext4Ordered, &Ext4Writeback];
 const EXT4_AND_XFS: [&dyn PersistenceModel; 3] = [&Ext4Ordered, &Ext4Writeback, &Xfs];
@@ -114,22 +113,13 @@ fn the_lost_rename_on_btrfs_with_the_blob_back_in_its_upload_directory() {
 
 #[test]
 fn on_btrfs_without_a_commit_in_between_the_rename_is_logged() {
-    let player = after("mkdir u; mkdir b; mkdir l; create u/data", &[BLOB_THEN_LINK]);
-    let space = player.space(&Btrfs);
-    let end = Cut::after(space.records().len());
-    // The first family is the one in which nothing was committed since the set-up.
-    let family = &families(&space, &Btrfs, Loss::PowerCut, end)[0];
-    let outcomes: BTreeSet<String> =
-        states_of(&space, family).iter().map(|bits| shown(&space.view(bits).tree())).collect();
-    assert_eq!(outcomes, ["b/data=700×A l/link=71×L u/".to_owned()].into());
+    let setup = "mkdir u; mkdir b; mkdir l; create u/data";
+    assert_eq!(without_commit(setup, BLOB_THEN_LINK), ["b/data=700×A l/link=71×L u/".to_owned()].into());
     // And the rename of a blob that was clean since the commit is not.
-    let setup = "mkdir u; mkdir b; mkdir l; create u/data; append u/data 700 A";
-    let player = after(setup, &["rename u/data b/data; create l/link; append l/link 71 L; fsync l/link"]);
-    let space = player.space(&Btrfs);
-    let end = Cut::after(space.records().len());
-    let family = &families(&space, &Btrfs, Loss::PowerCut, end)[0];
-    let outcomes: BTreeSet<String> =
-        states_of(&space, family).iter().map(|bits| shown(&space.view(bits).tree())).collect();
+    let outcomes = without_commit(
+        &format!("{setup}; append u/data 700 A"),
+        "rename u/data b/data; create l/link; append l/link 71 L; fsync l/link",
+    );
     assert_eq!(outcomes, ["b/ l/link=71×L u/data=700×A".to_owned()].into());
 }
 
