@@ -3,3 +3,4 @@
 
 mod fs_hooked;
 mod fs_real;
+mod strategies;
