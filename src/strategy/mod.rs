@@ -5,6 +5,9 @@
 //! [`Fs`] and the locks of [`crate::env`]. the registry puts the registry's rules on top (grammar,
 //! manifests and what they reference); a strategy only stores.
 
+pub mod hashstate;
+pub mod layout;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
