@@ -4,4 +4,5 @@ pub mod disk;
 pub mod env;
 pub mod fs;
 pub mod oci;
+pub mod registry;
 pub mod strategy;

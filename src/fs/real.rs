@@ -258,6 +258,9 @@ impl Fs for RealFs {
 
 impl File for RealFile {
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
         let len = len.min(MAX_READ_BYTES);
         let mut buffer = Vec::with_capacity(len);
         retry_on_intr(|| pread(&self.fd, spare_capacity(&mut buffer), offset)).map_err(|e| self.failed(e, "read"))?;
@@ -424,6 +427,20 @@ mod tests {
             let outside = RealFs::open_root(dir.path()).unwrap();
             let left = outside.read_dir("secret").await.unwrap();
             assert_eq!(left.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["file", "sub"]);
+        });
+    }
+
+    #[test]
+    fn reading_nothing_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = RealFs::open_root(dir.path()).unwrap();
+        run_now(async {
+            let file = fs.open("f", OpenMode::CreateNew).await.unwrap();
+            for offset in [0, 7] {
+                assert_eq!(file.read_at(offset, 0).await, Ok(Bytes::new()));
+                assert_eq!(file.read_at(offset, 5).await, Ok(Bytes::new()));
+            }
+            assert_eq!(fs.read("f", 10).await, Ok(Bytes::new()));
         });
     }
 

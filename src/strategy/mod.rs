@@ -37,6 +37,22 @@ pub enum Error {
     /// The manifest cannot be parsed or is of a kind that is not accepted.
     #[error("the manifest is not valid: {0}")]
     ManifestInvalid(String),
+    /// More bytes than any manifest may have.
+    #[error("the manifest has {size_bytes} bytes, more than the limit of {limit_bytes}")]
+    ManifestTooLarge {
+        /// How many it has.
+        size_bytes: u64,
+        /// How many it may have.
+        limit_bytes: u64,
+    },
+    /// A range to read that holds none of the blob's bytes.
+    #[error("the range begins at {from_bytes} and holds nothing of a blob of {len_bytes} bytes")]
+    RangeNotSatisfiable {
+        /// Where the range begins.
+        from_bytes: u64,
+        /// How long the blob is.
+        len_bytes: u64,
+    },
     /// No such upload session.
     #[error("upload {0} is not known")]
     UploadUnknown(UploadId),
