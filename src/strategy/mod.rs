@@ -5,6 +5,7 @@
 //! [`Fs`] and the locks of [`crate::env`]. the registry puts the registry's rules on top (grammar,
 //! manifests and what they reference); a strategy only stores.
 
+pub mod durable;
 pub mod hashstate;
 pub mod layout;
 
@@ -270,6 +271,9 @@ pub trait Strategy<F: Fs>: Send + Sync {
 pub const NAMES: [&str; 4] = ["distribution-2.0", "distribution-2.8", "distribution-3.1", "durable"];
 
 /// The strategy called `name` on `fs`; `None` if there is none of that name.
-pub fn build<F: Fs>(_name: &str, _fs: F, _world: World) -> Option<Box<dyn Strategy<F>>> {
-    None
+pub fn build<F: Fs>(name: &str, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
+    match name {
+        durable::NAME => Some(Box::new(durable::Durable::new(fs, world))),
+        _ => None,
+    }
 }
