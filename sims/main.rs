@@ -1,1 +1,15 @@
-//! x
+//! The one test binary: each module is a suite.
+
+mod checks;
+mod explorer;
+mod fs_contract;
+mod fs_hooked;
+mod fs_machine;
+mod fs_real;
+mod litmus;
+mod litmus_btrfs;
+mod litmus_names;
+mod models;
+mod registry;
+mod script;
+mod tidy;

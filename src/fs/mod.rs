@@ -1,7 +1,8 @@
 //! The port: everything that a registry may ask of a file system, and nothing else.
 //!
 //! Two traits, [`Fs`] and [`File`], small enough to implement twice: on a real directory ([`real`]) and on the
-//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) traces, counts, drops or fails calls of either.
+//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) records the calls of either ([`trace`]), counts,
+//! drops, delays or fails them.
 //!
 //! **What a method promises after a crash stands on the method.** "Volatile" means: visible to every reader at
 //! once, kept over a crash of the process, and after a power cut there, not there, or (for written bytes) there in
@@ -13,6 +14,7 @@
 
 pub mod hooked;
 pub mod real;
+pub mod trace;
 
 use std::future::Future;
 

@@ -35,12 +35,10 @@ impl<F: Fs> Registry<F> {
         let blob = self.strategy.open_blob(repo, digest).await?;
         let Range { start, end } = match range {
             None => 0..blob.len,
-            Some(range) => range.start..range.end.min(blob.len),
+            Some(Range { start, end }) if start < end.min(blob.len) => start..end.min(blob.len),
+            Some(range) => return Err(Error::RangeNotSatisfiable { from_bytes: range.start, len_bytes: blob.len }),
         };
         let whole = start == 0 && end == blob.len;
-        if start >= end && !(whole && blob.len == 0) {
-            return Err(Error::RangeNotSatisfiable { from_bytes: start, len_bytes: blob.len });
-        }
         let check = (whole && self.strategy.verify_reads()).then(|| (Hasher::new(digest.algorithm()), *digest));
         let reader = BlobReader { blob, at: start, end, check, failed: None };
         if reader.is_at_end() {
@@ -126,5 +124,83 @@ impl<H: FileExt> BlobReader<H> {
         }
         let detail = format!("its {} bytes have the digest {found}, not {wanted}", self.blob.len);
         Err(Error::Corrupt { path: self.blob.path.clone(), detail })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{SimFile, SimFs};
+    use crate::env::run_now;
+    use crate::fs::{File, OpenMode};
+    use crate::oci::Algorithm;
+
+    const LEN: usize = 2 * IO_CHUNK_BYTES + 5;
+
+    fn content() -> Vec<u8> {
+        (0..LEN as u32).flat_map(|i| i.to_le_bytes()).step_by(3).take(LEN).collect()
+    }
+
+    /// A reader of the whole of `content`, and a second handle on its file.
+    fn reader(digest: Option<Digest>, content: &[u8]) -> (BlobReader<SimFile>, SimFile) {
+        let fs = SimFs::new();
+        run_now(async {
+            let writer = fs.open("blob", OpenMode::CreateNew).await.unwrap();
+            writer.write_full(0, Bytes::copy_from_slice(content)).await.unwrap();
+            let file = fs.open("blob", OpenMode::Read).await.unwrap();
+            let (len, path) = (content.len() as u64, "blob".to_owned());
+            let check = digest.map(|d| (Hasher::new(d.algorithm()), d));
+            (BlobReader { blob: Blob { file, len, path }, at: 0, end: len, check, failed: None }, writer)
+        })
+    }
+
+    /// Every piece, and how it ended.
+    fn drain(reader: &mut BlobReader<SimFile>) -> (Vec<Bytes>, Result<()>) {
+        let mut pieces = Vec::new();
+        loop {
+            match run_now(reader.next()) {
+                Ok(Some(piece)) => pieces.push(piece),
+                Ok(None) => return (pieces, Ok(())),
+                Err(e) => return (pieces, Err(e)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_blob_comes_in_bounded_pieces() {
+        let content = content();
+        for digest in [None, Some(Digest::sha256(&content)), Some(Digest::of(Algorithm::Sha512, &content))] {
+            let (pieces, end) = drain(&mut reader(digest, &content).0);
+            assert_eq!(end, Ok(()));
+            assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [IO_CHUNK_BYTES, IO_CHUNK_BYTES, 5]);
+            assert_eq!(pieces.concat(), content);
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_never_complete_and_the_error_stays() {
+        let content = content();
+        for (i, flip) in [0, IO_CHUNK_BYTES, LEN - 1].into_iter().enumerate() {
+            let mut damaged = content.clone();
+            damaged[flip] ^= 0x10;
+            let (mut reader, _) = reader(Some(Digest::sha256(&content)), &damaged);
+            let (pieces, end) = drain(&mut reader);
+            assert_eq!(pieces.len(), 2, "case {i}: the last piece is withheld");
+            assert!(matches!(&end, Err(Error::Corrupt { path, .. }) if path == "blob"));
+            assert_eq!(drain(&mut reader), (vec![], end), "an error is not followed by an end");
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_an_error_even_unverified() {
+        let content = content();
+        for len in [0, 1, IO_CHUNK_BYTES, LEN - 1] {
+            let (mut reader, file) = reader(None, &content);
+            run_now(file.set_len(len as u64)).unwrap();
+            let (pieces, end) = drain(&mut reader);
+            assert_eq!(pieces.concat(), content[..len / IO_CHUNK_BYTES * IO_CHUNK_BYTES]);
+            assert!(matches!(&end, Err(Error::Corrupt { detail, .. }) if detail.contains("ends after")), "{end:?}");
+            assert!(run_now(reader.next()).is_err());
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! manifests and what they reference); a strategy only stores.
 
 pub mod durable;
+pub mod distribution;
 pub mod hashstate;
 pub mod layout;
 
@@ -16,6 +17,7 @@ use crate::env::World;
 use crate::env::clock::UnixSeconds;
 use crate::fs::{Fs, FsError};
 use crate::oci::{Digest, Name, Tag, UploadId};
+use distribution::Distribution;
 
 /// Result of a registry-storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -273,6 +275,9 @@ pub const NAMES: [&str; 4] = ["distribution-2.0", "distribution-2.8", "distribut
 /// The strategy called `name` on `fs`; `None` if there is none of that name.
 pub fn build<F: Fs>(name: &str, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
     match name {
+        "distribution-2.0" => Some(Box::new(Distribution::v2_0(fs, world))),
+        "distribution-2.8" => Some(Box::new(Distribution::v2_8(fs, world))),
+        "distribution-3.1" => Some(Box::new(Distribution::v3_1(fs, world))),
         durable::NAME => Some(Box::new(durable::Durable::new(fs, world))),
         _ => None,
     }

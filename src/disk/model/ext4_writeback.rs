@@ -1,0 +1,28 @@
+//! `ext4-writeback`: ext4 with `data=writeback`: as `ext4-ordered`, but an allocated block that was not written may
+//! show stale bytes.
+
+use super::{Family, PersistenceModel, Preds, Timeline, ext4_ordered, force_journalled, one_family};
+use crate::disk::effect::Cut;
+use crate::disk::space::Space;
+
+/// The model `ext4-writeback`.
+#[derive(Debug, Clone, Copy)]
+pub struct Ext4Writeback;
+
+impl PersistenceModel for Ext4Writeback {
+    fn name(&self) -> &'static str {
+        "ext4-writeback"
+    }
+
+    fn shows_stale_bytes(&self) -> bool {
+        true
+    }
+
+    fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
+        ext4_ordered::order(timeline, preds);
+    }
+
+    fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
+        one_family(space, cut, force_journalled)
+    }
+}

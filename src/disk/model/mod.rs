@@ -1,0 +1,227 @@
+//! Persistence models: which effects a power cut may take, and which it may not.
+//!
+//! A model is an order over atoms (an atom that survives brings what it depends on) and a rule of what a completed
+//! sync forces. The crash states at a [`Cut`] are then the sets of atoms that contain what is forced, are closed under
+//! the order, and lie within what is allowed. For all models but [`Btrfs`] that is one [`Family`]; `btrfs` has one for
+//! every point at which its last transaction may have committed.
+//!
+//! Same-object order (two atoms of one name, one length or one sector persist in order) holds in every model and is
+//! laid down by [`super::space`], as is what shrinking a file means.
+
+mod btrfs;
+mod ext4_ordered;
+mod ext4_ordered_weak;
+mod ext4_writeback;
+mod journal;
+mod posix;
+mod posix_split_rename;
+mod xfs;
+
+pub use btrfs::Btrfs;
+pub use ext4_ordered::Ext4Ordered;
+pub use ext4_ordered_weak::Ext4OrderedWeak;
+pub use ext4_writeback::Ext4Writeback;
+pub use journal::Journal;
+pub use posix::Posix;
+pub use posix_split_rename::PosixSplitRename;
+pub use xfs::Xfs;
+
+use super::effect::{Cut, Record, What};
+use super::space::{Atom, AtomId, Bits, Piece, Space};
+use super::tree::Ino;
+
+/// What every model sees: the atoms, ascending in time, and the records that they come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeline<'a> {
+    /// The atoms.
+    pub atoms: &'a [Atom],
+    /// The log.
+    pub records: &'a [Record],
+}
+
+/// What an atom depends on, beyond same-object order. Filled by [`PersistenceModel::order`].
+pub type Preds = Vec<Vec<AtomId>>;
+
+/// Crash states: every set that contains `forced`, lies within `allowed`, and is closed under the model's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Family {
+    /// Atoms that survived for certain. Closed under the order.
+    pub forced: Bits,
+    /// Atoms that may have survived, the forced ones included.
+    pub allowed: Bits,
+}
+
+/// A persistence model.
+pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
+    /// Its name on the command line and in reports.
+    fn name(&self) -> &'static str;
+
+    /// Whether a rename persists in pieces.
+    fn splits_rename(&self) -> bool {
+        false
+    }
+
+    /// Whether a block that was allocated and not written shows stale bytes (else zeros).
+    fn shows_stale_bytes(&self) -> bool {
+        false
+    }
+
+    /// Whether a block written after a truncation needs that truncation to have persisted.
+    fn orders_shrinks(&self) -> bool {
+        true
+    }
+
+    /// Whether a 4 KiB block persists as a whole (else its sectors do, one by one).
+    fn keeps_blocks_whole(&self) -> bool {
+        false
+    }
+
+    /// Adds the model's order to `preds`.
+    fn order(&self, timeline: Timeline<'_>, preds: &mut Preds);
+
+    /// The crash states at `cut`.
+    fn families(&self, space: &Space, cut: Cut) -> Vec<Family>;
+}
+
+/// All models, in the order in which reports show them.
+pub const ALL: [&dyn PersistenceModel; 8] =
+    [&Journal, &Ext4Ordered, &Ext4OrderedWeak, &Ext4Writeback, &Xfs, &Btrfs, &Posix, &PosixSplitRename];
+
+/// The model called `name`.
+pub fn named(name: &str) -> Option<&'static dyn PersistenceModel> {
+    ALL.into_iter().find(|m| m.name() == name)
+}
+
+impl Atom {
+    /// Whether this is a change of the tree or a shrink: what the journalling models keep in one order.
+    pub fn is_logged_metadata(&self) -> bool {
+        matches!(self.piece, Piece::Name { .. } | Piece::Rename { .. } | Piece::Shrink { .. })
+    }
+
+    /// Whether this changes an entry of directory `dir`.
+    pub fn changes_dir(&self, dir: Ino) -> bool {
+        match self.piece {
+            Piece::Name { dir: d, .. } => d == dir,
+            Piece::Rename { from_dir, to_dir, .. } => from_dir == dir || to_dir == dir,
+            _ => false,
+        }
+    }
+
+    /// Whether this gives a name to `inode` or takes one from it.
+    pub fn names(&self, inode: Ino) -> bool {
+        match self.piece {
+            Piece::Name { before, after, .. } => before == Some(inode) || after == Some(inode),
+            Piece::Rename { inode: i, replaced, .. } => i == inode || replaced == Some(inode),
+            _ => false,
+        }
+    }
+
+    /// Whether this changes the length of `inode`.
+    pub fn sizes(&self, inode: Ino) -> bool {
+        matches!(self.piece, Piece::Shrink { inode: i } | Piece::Grow { inode: i, .. } if i == inode)
+    }
+
+    /// Whether this grows the length of `inode`.
+    pub fn grows(&self, inode: Ino) -> bool {
+        matches!(self.piece, Piece::Grow { inode: i, partial: None } if i == inode)
+    }
+
+    /// Whether this writes bytes of `inode`.
+    pub fn writes(&self, inode: Ino) -> bool {
+        matches!(self.piece, Piece::Data { inode: i, .. } if i == inode)
+    }
+}
+
+/// The family that most models have: forced is what `forces` adds for each sync that completed before the cut, and
+/// everything executed before the cut is allowed.
+fn one_family(space: &Space, cut: Cut, forces: impl Fn(Timeline<'_>, usize, &What, &mut Bits)) -> Vec<Family> {
+    let timeline = space.timeline();
+    let mut forced = Bits::new(timeline.atoms.len());
+    for (at, record) in timeline.records[..cut.records as usize].iter().enumerate() {
+        forces(timeline, at, &record.what, &mut forced);
+    }
+    space.close(&mut forced);
+    vec![Family { forced, allowed: space.executed(cut) }]
+}
+
+/// Forces everything before record `at`.
+fn force_all(timeline: Timeline<'_>, at: usize, forced: &mut Bits) {
+    force(timeline, at, forced, |_| true);
+}
+
+/// Forces the atoms before record `at` that `which` picks.
+fn force(timeline: Timeline<'_>, at: usize, forced: &mut Bits, which: impl Fn(&Atom) -> bool) {
+    for (id, atom) in timeline.atoms.iter().enumerate() {
+        if (atom.record as usize) < at && !atom.is_partial() && which(atom) {
+            forced.insert(id);
+        }
+    }
+}
+
+/// Forces the bytes and lengths of `inode` up to record `at`, but for pages that a failed sync marked clean.
+fn force_data(timeline: Timeline<'_>, at: usize, inode: Ino, forced: &mut Bits) {
+    let failed = timeline.records[..at].iter().rposition(|r| r.what == What::SyncFailed(inode));
+    let dirty_from = failed.map_or(0, |i| i as u32 + 1);
+    force(timeline, at, forced, |atom| {
+        matches!(atom.piece, Piece::Shrink { inode: i } if i == inode)
+            || ((atom.writes(inode) || atom.grows(inode)) && atom.record >= dirty_from)
+    });
+}
+
+/// What a sync forces on ext4 and xfs: the inode's bytes and length, and every change of the tree up to the inode's
+/// own last change of metadata. A growth of its length counts as one: the size reaches the disk in the transaction
+/// that is running when the fsync allocates the blocks, and with it all before.
+fn force_journalled(timeline: Timeline<'_>, at: usize, what: &What, forced: &mut Bits) {
+    let (What::SyncFile(inode) | What::SyncDir(inode)) = *what else {
+        if *what == What::SyncFs {
+            force_all(timeline, at, forced);
+        }
+        return;
+    };
+    force_data(timeline, at, inode, forced);
+    let own = |a: &Atom| a.names(inode) || a.changes_dir(inode) || a.sizes(inode);
+    let last = timeline.atoms.iter().rposition(|a| (a.record as usize) < at && !a.is_partial() && own(a));
+    if let Some(last) = last {
+        let up_to = timeline.atoms[last].record as usize + 1;
+        force(timeline, up_to, forced, Atom::is_logged_metadata);
+    }
+}
+
+/// Orders all changes of the tree, and all shrinks, as one log.
+fn order_metadata(timeline: Timeline<'_>, preds: &mut Preds) {
+    let mut last = None;
+    for (id, atom) in timeline.atoms.iter().enumerate() {
+        if atom.is_logged_metadata() {
+            preds[id].extend(last);
+            last = Some(id);
+        }
+    }
+}
+
+/// Lets the first change of the tree after each close of a truncated file depend on the atoms of that file that
+/// `flushed` picks.
+fn order_flush_at_close(timeline: Timeline<'_>, preds: &mut Preds, flushed: impl Fn(&Atom, Ino) -> bool) {
+    for (at, record) in timeline.records.iter().enumerate() {
+        let What::CloseTruncated(inode) = record.what else { continue };
+        let next = timeline.atoms.iter().position(|a| a.record as usize > at && a.is_logged_metadata());
+        if let Some(next) = next {
+            let before = timeline.atoms.iter().enumerate().filter(|(_, a)| (a.record as usize) < at);
+            preds[next].extend(before.filter(|(_, a)| flushed(a, inode)).map(|(id, _)| id));
+        }
+    }
+}
+
+/// Lets every growth of a length depend on the bytes of the same write: no zeros under a grown size.
+fn order_growth_after_blocks(timeline: Timeline<'_>, preds: &mut Preds) {
+    for (id, atom) in timeline.atoms.iter().enumerate() {
+        let Piece::Grow { inode, partial } = atom.piece else { continue };
+        let failed = timeline.records[atom.record as usize..].iter().any(|r| r.what == What::SyncFailed(inode));
+        if failed {
+            // The pages were marked clean and lost; a later growth does not wait for them.
+            continue;
+        }
+        let own = timeline.atoms.iter().enumerate().filter(|(_, a)| a.record == atom.record);
+        let own = own.filter(|(_, a)| matches!(a.piece, Piece::Data { nth, .. } if partial.is_none_or(|n| nth < n)));
+        preds[id].extend(own.map(|(id, _)| id));
+    }
+}

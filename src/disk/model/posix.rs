@@ -1,0 +1,44 @@
+//! `posix`: what the standard promises, and no more.
+//!
+//! Nothing is ordered but effects on one object; a rename is atomic. fsync of a file forces its bytes and its length,
+//! not its name; fsync of a directory forces its entries, removals included; syncfs forces everything. A block under a
+//! grown length may be zeros or stale bytes.
+
+use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, one_family};
+use crate::disk::effect::{Cut, What};
+use crate::disk::space::{Bits, Space};
+
+/// The model `posix`.
+#[derive(Debug, Clone, Copy)]
+pub struct Posix;
+
+impl PersistenceModel for Posix {
+    fn name(&self) -> &'static str {
+        "posix"
+    }
+
+    fn shows_stale_bytes(&self) -> bool {
+        true
+    }
+
+    fn orders_shrinks(&self) -> bool {
+        false
+    }
+
+    fn order(&self, _: Timeline<'_>, _: &mut Preds) {}
+
+    fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
+        one_family(space, cut, forces)
+    }
+}
+
+/// What a sync forces in both posix models: a rename's atom belongs to both of its directories where it is one atom,
+/// and each piece to its own where it is split.
+pub(super) fn forces(timeline: Timeline<'_>, at: usize, what: &What, forced: &mut Bits) {
+    match *what {
+        What::SyncFile(inode) => force_data(timeline, at, inode, forced),
+        What::SyncDir(dir) => force(timeline, at, forced, |a| a.changes_dir(dir)),
+        What::SyncFs => force_all(timeline, at, forced),
+        What::Effects(_) | What::SyncFailed(_) | What::CloseTruncated(_) | What::Mark(_) => {}
+    }
+}

@@ -1,0 +1,32 @@
+//! `xfs`: one log for changes of the tree and shrinks; a length grows only after its own blocks.
+//!
+//! A file cut off before its sync has length 0, never zeros at full length (measured). Overwrites are free. A rename
+//! flushes nothing; a file that was truncated to 0 and rewritten is flushed at its close, ahead of what is logged
+//! after. fsync forces the inode's bytes and length and every logged effect up to its own last one.
+
+use super::{
+    Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_flush_at_close,
+    order_growth_after_blocks, order_metadata,
+};
+use crate::disk::effect::Cut;
+use crate::disk::space::Space;
+
+/// The model `xfs`.
+#[derive(Debug, Clone, Copy)]
+pub struct Xfs;
+
+impl PersistenceModel for Xfs {
+    fn name(&self) -> &'static str {
+        "xfs"
+    }
+
+    fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
+        order_metadata(timeline, preds);
+        order_growth_after_blocks(timeline, preds);
+        order_flush_at_close(timeline, preds, |atom, inode| atom.grows(inode) || atom.writes(inode));
+    }
+
+    fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
+        one_family(space, cut, force_journalled)
+    }
+}
