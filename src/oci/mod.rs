@@ -5,6 +5,7 @@ pub mod layout;
 pub mod manifest;
 pub mod name;
 pub mod reference;
+mod text;
 
 pub use digest::{Algorithm, Digest, Hasher};
 pub use manifest::{Descriptor, Manifest, ManifestError};
