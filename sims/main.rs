@@ -12,4 +12,5 @@ mod litmus_names;
 mod models;
 mod registry;
 mod script;
+mod strategies;
 mod tidy;
