@@ -1,6 +1,5 @@
 //! The one test binary: each module is a suite.
 
-mod checks;
 mod explorer;
 mod fs_contract;
 mod fs_hooked;

@@ -5,8 +5,8 @@
 //! [`Fs`] and the locks of [`crate::env`]. the registry puts the registry's rules on top (grammar,
 //! manifests and what they reference); a strategy only stores.
 
-pub mod durable;
 pub mod distribution;
+pub mod durable;
 pub mod hashstate;
 pub mod layout;
 
