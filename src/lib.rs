@@ -3,6 +3,7 @@
 pub mod check;
 pub mod disk;
 pub mod env;
+pub mod explore;
 pub mod fs;
 pub mod oci;
 pub mod registry;

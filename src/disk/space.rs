@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Read;
 use super::effect::{Cut, Effect, Record, SECTOR_BYTES, SectorWrite};
 use super::model::{PersistenceModel, Preds, Timeline};
 use super::tree::{Content, Ino, Node, ROOT, Tree};
@@ -180,13 +181,12 @@ struct FileTable {
     constant: Option<u64>,
 }
 
-#[derive(Debug, Default)]
-struct DirTable {
-    entries: BTreeMap<Arc<str>, EntryTable>,
-}
+/// A directory's entries, sorted by name once the space is complete.
+type DirTable = Vec<EntryTable>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct EntryTable {
+    name: Arc<str>,
     hash: u64,
     base: Option<Ino>,
     versions: Versions,
@@ -202,27 +202,28 @@ pub struct Space {
     preds: Vec<Box<[AtomId]>>,
     /// The first sector of an atom's block, where the model keeps blocks whole.
     tied: Vec<Option<AtomId>>,
-    dirs: BTreeMap<Ino, DirTable>,
-    files: BTreeMap<Ino, FileTable>,
-    kinds: BTreeMap<Ino, FileKind>,
-    /// The first inode number that nothing in base or log has.
-    next: Ino,
+    /// By inode number, dense: inode numbers are handed out one after another.
+    nodes: Vec<NodeTable>,
+}
+
+#[derive(Debug, Default)]
+enum NodeTable {
+    #[default]
+    Unused,
+    File(FileTable),
+    Dir(DirTable),
 }
 
 impl Space {
     /// Lays out `log`, executed after `base`, under `model`.
     pub fn new(base: Tree, log: Arc<[Record]>, model: &dyn PersistenceModel) -> Self {
-        let next = base.next_ino();
         let mut space = Self {
             base,
             records: log.clone(),
             atoms: Vec::new(),
             preds: Vec::new(),
             tied: Vec::new(),
-            dirs: BTreeMap::new(),
-            files: BTreeMap::new(),
-            kinds: BTreeMap::new(),
-            next,
+            nodes: Vec::new(),
         };
         space.load_base();
         let mut builder = Builder { model, preds: Vec::new(), last_shrink: BTreeMap::new(), space: &mut space };
@@ -239,29 +240,78 @@ impl Space {
                 p.into_boxed_slice()
             })
             .collect();
-        for file in space.files.values_mut() {
-            if file.len.is_empty() && file.sectors.is_empty() {
-                file.constant = Some(content_hash(&file.base));
+        for node in &mut space.nodes {
+            match node {
+                NodeTable::File(file) if file.len.is_empty() && file.sectors.is_empty() => {
+                    file.constant = Some(content_hash(&file.base));
+                }
+                NodeTable::Dir(entries) => entries.sort_by(|a, b| a.name.cmp(&b.name)),
+                NodeTable::File(_) | NodeTable::Unused => {}
             }
         }
         space
     }
 
+    fn slot(&mut self, ino: Ino) -> &mut NodeTable {
+        let at = ino.0 as usize;
+        if self.nodes.len() <= at {
+            self.nodes.resize_with(at + 1, NodeTable::default);
+        }
+        &mut self.nodes[at]
+    }
+
+    fn file_mut(&mut self, ino: Ino) -> &mut FileTable {
+        let slot = self.slot(ino);
+        if !matches!(slot, NodeTable::File(_)) {
+            *slot = NodeTable::File(FileTable::default());
+        }
+        match slot {
+            NodeTable::File(file) => file,
+            NodeTable::Dir(_) | NodeTable::Unused => unreachable!("just set to a file"),
+        }
+    }
+
+    fn dir_mut(&mut self, ino: Ino) -> &mut DirTable {
+        let slot = self.slot(ino);
+        if !matches!(slot, NodeTable::Dir(_)) {
+            *slot = NodeTable::Dir(DirTable::default());
+        }
+        match slot {
+            NodeTable::Dir(dir) => dir,
+            NodeTable::File(_) | NodeTable::Unused => unreachable!("just set to a directory"),
+        }
+    }
+
+    fn file(&self, ino: Ino) -> Option<&FileTable> {
+        match self.nodes.get(ino.0 as usize) {
+            Some(NodeTable::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    fn dir(&self, ino: Ino) -> Option<&DirTable> {
+        match self.nodes.get(ino.0 as usize) {
+            Some(NodeTable::Dir(dir)) => Some(dir),
+            _ => None,
+        }
+    }
+
     fn load_base(&mut self) {
-        for (ino, node) in self.base.nodes() {
-            self.kinds.insert(*ino, node.kind());
+        let base = self.base.clone();
+        for (ino, node) in base.nodes() {
             match &**node {
                 Node::File(content) => {
                     let base_hashes = content.sectors.iter().map(|(s, b)| (*s, sector_hash(b))).collect();
-                    let table = FileTable { base: content.clone(), base_hashes, ..FileTable::default() };
-                    self.files.insert(*ino, table);
+                    *self.file_mut(*ino) = FileTable { base: content.clone(), base_hashes, ..FileTable::default() };
                 }
                 Node::Dir(entries) => {
-                    let entry = |(name, child): (&Arc<str>, &Ino)| {
-                        let table = EntryTable { hash: name_hash(name), base: Some(*child), versions: Vec::new() };
-                        (name.clone(), table)
+                    let entry = |(name, child): (&Arc<str>, &Ino)| EntryTable {
+                        name: name.clone(),
+                        hash: name_hash(name),
+                        base: Some(*child),
+                        versions: Vec::new(),
                     };
-                    self.dirs.insert(*ino, DirTable { entries: entries.iter().map(entry).collect() });
+                    *self.dir_mut(*ino) = entries.iter().map(entry).collect();
                 }
             }
         }
@@ -347,19 +397,38 @@ impl Space {
         View { space: self, survivors }
     }
 
+    /// What a read asks of the undecided state; `None` where every crash state gives the same answer.
+    pub fn question(&self, read: &Read) -> Option<Question> {
+        match read {
+            Read::Entry(dir, name) => {
+                let entries = self.dir(*dir)?;
+                let index = entries.binary_search_by(|e| e.name.cmp(name)).ok()?;
+                let decided = entries[index].versions.is_empty();
+                (!decided).then_some(Question::Entry { dir: *dir, index: index as u32 })
+            }
+            Read::Dir(dir) => {
+                let undecided = self.dir(*dir)?.iter().any(|e| !e.versions.is_empty());
+                undecided.then_some(Question::Dir(*dir))
+            }
+            Read::Content(ino) => self.file(*ino)?.constant.is_none().then_some(Question::Content(*ino)),
+        }
+    }
+
     /// Every path that names something in some crash state, sorted, with its kind. A superset: names are followed
     /// wherever they may lead.
     pub fn possible_paths(&self) -> Vec<(String, FileKind)> {
         let mut found = BTreeMap::new();
         let mut stack = vec![(String::new(), ROOT, 0)];
         while let Some((path, ino, depth)) = stack.pop() {
-            let Some(dir) = self.dirs.get(&ino).filter(|_| depth < MAX_DEPTH) else { continue };
-            for (name, entry) in &dir.entries {
+            let Some(dir) = self.dir(ino).filter(|_| depth < MAX_DEPTH) else { continue };
+            for entry in dir {
+                let name = &entry.name;
                 let versions =
                     entry.versions.iter().filter_map(|(_, v)| if let Value::Entry(i) = v { *i } else { None });
                 for child in entry.base.into_iter().chain(versions) {
                     let at = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
-                    found.insert(at.clone(), self.kinds.get(&child).copied().unwrap_or(FileKind::File));
+                    let kind = if self.dir(child).is_some() { FileKind::Dir } else { FileKind::File };
+                    found.insert(at.clone(), kind);
                     stack.push((at, child, depth + 1));
                 }
             }
@@ -452,16 +521,24 @@ impl Builder<'_> {
 
     fn entry(&mut self, id: AtomId, dir: Ino, name: &Arc<str>, value: Option<Ino>, kind: FileKind) {
         if let Some(ino) = value {
-            self.space.kinds.entry(ino).or_insert(kind);
-            self.space.next = Ino(self.space.next.0.max(ino.0 + 1));
             match kind {
-                FileKind::File => drop(self.space.files.entry(ino).or_default()),
-                FileKind::Dir => drop(self.space.dirs.entry(ino).or_default()),
+                FileKind::File => drop(self.space.file_mut(ino)),
+                FileKind::Dir => drop(self.space.dir_mut(ino)),
             }
         }
-        let entries = &mut self.space.dirs.entry(dir).or_default().entries;
-        let table = entries.entry(name.clone()).or_default();
-        table.hash = name_hash(name);
+        let entries = self.space.dir_mut(dir);
+        let table = match entries.iter().position(|e| e.name == *name) {
+            Some(at) => &mut entries[at],
+            None => {
+                entries.push(EntryTable {
+                    name: name.clone(),
+                    hash: name_hash(name),
+                    base: None,
+                    versions: Vec::new(),
+                });
+                entries.last_mut().expect("just pushed")
+            }
+        };
         self.preds[id].extend(table.versions.last().map(|(prev, _)| *prev));
         table.versions.push((id, Value::Entry(value)));
     }
@@ -472,10 +549,12 @@ impl Builder<'_> {
     }
 
     fn len(&mut self, id: AtomId, inode: Ino, len: u64) {
-        let versions = &mut self.space.files.entry(inode).or_default().len;
-        let whole = versions.iter().rfind(|(prev, _)| !self.space.atoms[*prev].is_partial());
+        let atoms = std::mem::take(&mut self.space.atoms);
+        let versions = &mut self.space.file_mut(inode).len;
+        let whole = versions.iter().rfind(|(prev, _)| !atoms[*prev].is_partial());
         self.preds[id].extend(whole.map(|(prev, _)| *prev));
         versions.push((id, Value::Len(len)));
+        self.space.atoms = atoms;
     }
 
     fn shrink(&mut self, at: u32, inode: Ino, before: u64, after: u64) {
@@ -483,7 +562,7 @@ impl Builder<'_> {
         self.len(id, inode, after);
         self.last_shrink.entry(inode).or_default().push((id, after..before));
         // What is freed reads as zeros once the length grows again; the sector that the new end cuts keeps its head.
-        let file = self.space.files.entry(inode).or_default();
+        let file = self.space.file_mut(inode);
         let known: Vec<u64> = file
             .base
             .sectors
@@ -510,10 +589,10 @@ impl Builder<'_> {
         let overlaps = |freed: &std::ops::Range<u64>| freed.start < start + SECTOR_BYTES && start < freed.end;
         let shrinks = self.last_shrink.get(&inode).map_or(&[][..], Vec::as_slice).iter();
         let freed = shrinks.rev().find(|(_, range)| overlaps(range)).map(|(id, _)| *id);
-        let file = self.space.files.entry(inode).or_default();
-        let versions = file.sectors.entry(write.sector).or_default();
+        let versions = self.space.file_mut(inode).sectors.entry(write.sector).or_default();
+        let versions: Vec<AtomId> = versions.iter().map(|(id, _)| *id).collect();
         let is_data = |id: &AtomId| matches!(self.space.atoms[*id].piece, Piece::Data { .. });
-        let before = versions.iter().map(|(id, _)| *id).rfind(|id| is_data(id));
+        let before = versions.into_iter().rfind(is_data);
         let mut stale = None;
         if write.fresh && self.model.shows_stale_bytes() {
             let id = self.atom(at, Piece::Stale { inode, sector: write.sector, nth });
@@ -537,7 +616,7 @@ impl Builder<'_> {
 
     fn version(&mut self, id: AtomId, inode: Ino, sector: u64, bytes: Bytes) {
         let hash = sector_hash(&bytes);
-        let file = self.space.files.entry(inode).or_default();
+        let file = self.space.file_mut(inode);
         file.sectors.entry(sector).or_default().push((id, Value::Sector(Some(bytes), hash)));
     }
 }
@@ -550,6 +629,22 @@ fn partial_lengths(effects: &[Effect]) -> Vec<(u32, u64)> {
     let ends = sectors.flatten().map(|s| (s.sector + 1) * SECTOR_BYTES);
     let all = ends.enumerate().map(|(i, end)| (i as u32 + 1, end));
     all.filter(|(_, end)| end > before && end < after).collect()
+}
+
+/// Something that a reader of an undecided disk can ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// What an entry names: entry number `index` of directory `dir`.
+    Entry {
+        /// The directory.
+        dir: Ino,
+        /// Which of its possible entries, by name.
+        index: u32,
+    },
+    /// What a directory holds.
+    Dir(Ino),
+    /// A file's length and bytes.
+    Content(Ino),
 }
 
 /// One crash state, looked at without being built.
@@ -571,21 +666,28 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The inode that `name` names in `dir`.
-    pub fn entry(&self, dir: Ino, name: &str) -> Option<Ino> {
-        self.space.dirs.get(&dir)?.entries.get(name).and_then(|e| self.value_of(e))
+    /// The answer to a question, as a number that is equal for two states if and only if the reader learns the same.
+    pub fn answer(&self, question: Question) -> u64 {
+        match question {
+            Question::Entry { dir, index } => {
+                let entry = self.space.dir(dir).and_then(|entries| entries.get(index as usize));
+                entry.and_then(|e| self.value_of(e)).map_or(0, |ino| u64::from(ino.0) + 1)
+            }
+            Question::Dir(dir) => self.dir_hash(dir),
+            Question::Content(ino) => self.content_hash(ino),
+        }
     }
 
     /// A hash of the names and inodes in `dir`.
-    pub fn dir_hash(&self, dir: Ino) -> u64 {
-        let Some(table) = self.space.dirs.get(&dir) else { return 0 };
-        let entries = table.entries.values().filter_map(|e| Some((e.hash, self.value_of(e)?)));
+    fn dir_hash(&self, dir: Ino) -> u64 {
+        let Some(entries) = self.space.dir(dir) else { return 0 };
+        let entries = entries.iter().filter_map(|e| Some((e.hash, self.value_of(e)?)));
         entries.fold(0, |sum, (name, ino)| mix(sum ^ name, u64::from(ino.0)))
     }
 
     /// A file's length in bytes.
     pub fn len(&self, ino: Ino) -> u64 {
-        let Some(file) = self.space.files.get(&ino) else { return 0 };
+        let Some(file) = self.space.file(ino) else { return 0 };
         match self.last(&file.len) {
             Some(Value::Len(len)) => *len,
             _ => file.base.len,
@@ -594,7 +696,7 @@ impl<'a> View<'a> {
 
     /// The hash of a file's visible bytes and length.
     pub fn content_hash(&self, ino: Ino) -> u64 {
-        let Some(file) = self.space.files.get(&ino) else { return 0 };
+        let Some(file) = self.space.file(ino) else { return 0 };
         if let Some(hash) = file.constant {
             return hash;
         }
@@ -620,7 +722,7 @@ impl<'a> View<'a> {
 
     /// A file's content.
     pub fn content(&self, ino: Ino) -> Content {
-        let Some(file) = self.space.files.get(&ino) else { return Content::default() };
+        let Some(file) = self.space.file(ino) else { return Content::default() };
         let mut content = Content { len: self.len(ino), sectors: file.base.sectors.clone() };
         for (sector, versions) in &file.sectors {
             if let Some(Value::Sector(bytes, _)) = self.last(versions) {
@@ -643,11 +745,11 @@ impl<'a> View<'a> {
     }
 
     fn dir_tree_hash(&self, dir: Ino, depth: usize) -> u128 {
-        let Some(table) = self.space.dirs.get(&dir).filter(|_| depth < MAX_DEPTH) else { return 0 };
+        let Some(table) = self.space.dir(dir).filter(|_| depth < MAX_DEPTH) else { return 0 };
         let mut sum: u128 = 1;
-        for entry in table.entries.values() {
+        for entry in table {
             let Some(ino) = self.value_of(entry) else { continue };
-            let child = if self.space.dirs.contains_key(&ino) {
+            let child = if self.space.dir(ino).is_some() {
                 self.dir_tree_hash(ino, depth + 1)
             } else {
                 u128::from(self.content_hash(ino)) << 1
@@ -665,19 +767,19 @@ impl<'a> View<'a> {
             if nodes.contains_key(&ino) {
                 continue;
             }
-            let Some(table) = self.space.dirs.get(&ino) else {
-                let same = self.space.files.get(&ino).is_some_and(|f| f.constant.is_some());
+            let Some(table) = self.space.dir(ino) else {
+                let same = self.space.file(ino).is_some_and(|f| f.constant.is_some());
                 let shared = self.space.base.node(ino).filter(|_| same);
                 let node = shared.cloned().unwrap_or_else(|| Arc::new(Node::File(self.content(ino))));
                 nodes.insert(ino, node);
                 continue;
             };
-            let entries = table.entries.iter().filter_map(|(name, e)| Some((name.clone(), self.value_of(e)?)));
+            let entries = table.iter().filter_map(|e| Some((e.name.clone(), self.value_of(e)?)));
             let entries: BTreeMap<Arc<str>, Ino> = entries.collect();
             stack.extend(entries.values());
             nodes.insert(ino, Arc::new(Node::Dir(entries)));
         }
-        Tree::from_nodes(nodes, self.space.next)
+        Tree::from_nodes(nodes, Ino(self.space.nodes.len() as u32))
     }
 }
 
