@@ -1,6 +1,7 @@
 //! The one test binary: each module is a suite.
 #![cfg(test)]
 
+mod checks;
 mod explorer;
 mod fs_contract;
 mod fs_hooked;
@@ -12,4 +13,5 @@ mod litmus_names;
 mod models;
 mod registry;
 mod script;
+mod strategies;
 mod tidy;
