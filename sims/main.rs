@@ -1,7 +1,6 @@
 //! The one test binary: each module is a suite.
 #![cfg(test)]
 
-mod checks;
 mod explorer;
 mod fs_contract;
 mod fs_hooked;

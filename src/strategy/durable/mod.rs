@@ -75,9 +75,6 @@ mod manifest;
 mod names;
 mod upload;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
