@@ -39,15 +39,8 @@ fn the_five_workloads() {
     assert_ne!(retag.setup[4], retag.ops[4]);
 
     let delete = named("delete");
-<<<<<<< HEAD
     assert_eq!(verbs(&delete.setup), PUSH);
     assert!(matches!(&delete.ops[..], [Op::DeleteManifest { .. }]));
-=======
-    assert_eq!(
-        (verbs(&delete.setup), verbs(&delete.ops)),
-        (verbs(&push.ops), vec!["delete manifest ".into()]).clone_ends()
-    );
->>>>>>> wip-registry
 
     let gc = named("gc");
     assert_eq!(gc.setup.len(), 11);
