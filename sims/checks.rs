@@ -208,12 +208,7 @@ struct Row {
     broken: &'static [&'static str],
 }
 
-fn row(
-    name: &'static str,
-    bed: Bed,
-    broken: &'static [&'static str],
-    damage: impl Fn(&SimFs, &Bed) + 'static,
-) -> Row {
+fn row(name: &'static str, bed: Bed, broken: &'static [&'static str], damage: impl Fn(&SimFs, &Bed) + 'static) -> Row {
     Row { name, bed, damage: Box::new(damage), broken }
 }
 
@@ -294,16 +289,18 @@ fn damage_to_others() -> Vec<Row> {
         row("deleted: the layer is gone", delete(), &["no-dangling-link", "acked-survives"], |fs, bed| {
             remove(fs, &data(bed, LAYER));
         }),
-        row("collected: the first image is gone", Bed::all("distribution-3.1", "gc"), &[
-            "no-dangling-link",
-            "acked-survives",
-            "gc-reclaims",
-        ], |fs, bed| remove(fs, &data(bed, MANIFEST))),
-        row("collecting: an empty link", Bed::new("distribution-3.1", "gc", 0), &[
-            "no-torn-link",
-            "acked-survives",
-            "gc-reclaims",
-        ], |fs, bed| write(fs, &revision_link(bed, MANIFEST), "")),
+        row(
+            "collected: the first image is gone",
+            Bed::all("distribution-3.1", "gc"),
+            &["no-dangling-link", "acked-survives", "gc-reclaims"],
+            |fs, bed| remove(fs, &data(bed, MANIFEST)),
+        ),
+        row(
+            "collecting: an empty link",
+            Bed::new("distribution-3.1", "gc", 0),
+            &["no-torn-link", "acked-survives", "gc-reclaims"],
+            |fs, bed| write(fs, &revision_link(bed, MANIFEST), ""),
+        ),
     ]
 }
 
