@@ -305,7 +305,7 @@ fn metadata_of(stat: &Stat, op: &'static str, path: &str) -> Result<Metadata> {
         _ => return Err(stranger(op, path, "neither a file nor a directory")),
     };
     let len = if kind == FileKind::File { stat.st_size.unsigned_abs() } else { 0 };
-    Ok(Metadata { kind, len, ino: stat.st_ino, nlink: widen(stat.st_nlink) })
+    Ok(Metadata { kind, len, ino: stat.st_ino })
 }
 
 /// The width of some fields of a stat differs between architectures.
