@@ -1,7 +1,8 @@
 //! The port: everything that a registry may ask of a file system, and nothing else.
 //!
 //! Two traits, [`Fs`] and [`File`], small enough to implement twice: on a real directory ([`real`]) and on the
-//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) traces, counts, drops or fails calls of either.
+//! fault-prone disk ([`crate::disk`]). A decorator ([`hooked`]) records the calls of either ([`trace`]), counts,
+//! drops, delays or fails them.
 //!
 //! **What a method promises after a crash stands on the method.** "Volatile" means: visible to every reader at
 //! once, kept over a crash of the process, and after a power cut there, not there, or (for written bytes) there in
@@ -13,6 +14,7 @@
 
 pub mod hooked;
 pub mod real;
+pub mod trace;
 
 use std::future::Future;
 
@@ -21,8 +23,11 @@ use bytes::{Bytes, BytesMut};
 /// Result of a file-system call.
 pub type Result<T> = std::result::Result<T, FsError>;
 
-/// Longest path that any implementation accepts, in bytes.
-pub const MAX_PATH_BYTES: usize = 4096;
+/// Longest path that any implementation accepts, in bytes (Linux: 4096 with the closing NUL).
+pub const MAX_PATH_BYTES: usize = 4095;
+
+/// Longest component of a path, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// What went wrong, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,11 +205,11 @@ pub trait File: Send + Sync + 'static {
     fn sync_all(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Checks that `path` is one that [`Fs`] takes: relative, normal, no NUL, at most [`MAX_PATH_BYTES`].
+/// Checks that `path` is one that [`Fs`] takes: relative, normal, no NUL, at most [`MAX_PATH_BYTES`], each component
+/// at most [`MAX_NAME_BYTES`].
 pub fn check_path(op: &'static str, path: &str) -> Result<()> {
-    let bad = path.len() > MAX_PATH_BYTES
-        || path.contains('\0')
-        || (!path.is_empty() && path.split('/').any(|c| c.is_empty() || c == "." || c == ".."));
+    let bad_name = |c: &str| c.is_empty() || c == "." || c == ".." || c.len() > MAX_NAME_BYTES;
+    let bad = path.len() > MAX_PATH_BYTES || path.contains('\0') || (!path.is_empty() && path.split('/').any(bad_name));
     if bad { Err(FsError::new(ErrorKind::InvalidInput, op, path)) } else { Ok(()) }
 }
 

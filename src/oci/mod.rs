@@ -1,10 +1,16 @@
 //! Words without I/O: digests, names, references, manifests.
 
 pub mod digest;
+pub mod layout;
+pub mod manifest;
 pub mod name;
+pub mod reference;
+mod text;
 
 pub use digest::{Algorithm, Digest, Hasher};
+pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use name::{Name, Tag, UploadId};
+pub use reference::Reference;
 
 /// A word that does not follow the distribution-spec's grammar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

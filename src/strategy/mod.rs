@@ -5,6 +5,10 @@
 //! [`Fs`] and the locks of [`crate::env`]. the registry puts the registry's rules on top (grammar,
 //! manifests and what they reference); a strategy only stores.
 
+pub mod distribution;
+pub mod hashstate;
+pub mod layout;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -12,6 +16,7 @@ use crate::env::World;
 use crate::env::clock::UnixSeconds;
 use crate::fs::{Fs, FsError};
 use crate::oci::{Digest, Name, Tag, UploadId};
+use distribution::Distribution;
 
 /// Result of a registry-storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -34,6 +39,22 @@ pub enum Error {
     /// The manifest cannot be parsed or is of a kind that is not accepted.
     #[error("the manifest is not valid: {0}")]
     ManifestInvalid(String),
+    /// More bytes than any manifest may have.
+    #[error("the manifest has {size_bytes} bytes, more than the limit of {limit_bytes}")]
+    ManifestTooLarge {
+        /// How many it has.
+        size_bytes: u64,
+        /// How many it may have.
+        limit_bytes: u64,
+    },
+    /// A range to read that holds none of the blob's bytes.
+    #[error("the range begins at {from_bytes} and holds nothing of a blob of {len_bytes} bytes")]
+    RangeNotSatisfiable {
+        /// Where the range begins.
+        from_bytes: u64,
+        /// How long the blob is.
+        len_bytes: u64,
+    },
     /// No such upload session.
     #[error("upload {0} is not known")]
     UploadUnknown(UploadId),
@@ -251,6 +272,11 @@ pub trait Strategy<F: Fs>: Send + Sync {
 pub const NAMES: [&str; 4] = ["distribution-2.0", "distribution-2.8", "distribution-3.1", "durable"];
 
 /// The strategy called `name` on `fs`; `None` if there is none of that name.
-pub fn build<F: Fs>(_name: &str, _fs: F, _world: World) -> Option<Box<dyn Strategy<F>>> {
-    None
+pub fn build<F: Fs>(name: &str, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
+    match name {
+        "distribution-2.0" => Some(Box::new(Distribution::v2_0(fs, world))),
+        "distribution-2.8" => Some(Box::new(Distribution::v2_8(fs, world))),
+        "distribution-3.1" => Some(Box::new(Distribution::v3_1(fs, world))),
+        _ => None,
+    }
 }

@@ -1,0 +1,468 @@
+//! The reference model: what a crash may have left of what clients asked for.
+//!
+//! It has three values. An operation that was answered before the crash **must** have happened, one that was under
+//! way **may** have, and what was deleted with an answer **must not** be there. What was never begun is not spoken
+//! of. The rules:
+//!
+//! * A blob's (or a mount's) 201 obliges until a collection that started after it, or a deletion of the blob.
+//! * A manifest's 201 binds the manifest and everything that it references, collections or not, until its deletion.
+//! * Deleting a manifest also ends the tags that point at it.
+//! * A tag may have each value that some order of the operations gives it, in which an operation that was answered
+//!   before another began comes before it, and those under way take part or not.
+//! * An unfinished upload promises only that the offset that it reports is true.
+//!
+//! Operations may overlap: all rules are about when an operation began and when it was answered. The model stores
+//! nothing and reads nothing; the judges in this directory compare it with what a registry says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::oci::{Digest, Name, Tag};
+
+/// What one operation changes, as far as the rules care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A blob is committed to, or mounted into, a repository.
+    PutBlob {
+        /// Where.
+        repo: Name,
+        /// The blob.
+        digest: Digest,
+        /// The upload session that it comes from, which ends with it.
+        upload: Option<u32>,
+    },
+    /// A manifest is put, by its digest or by a tag.
+    PutManifest {
+        /// Where.
+        repo: Name,
+        /// The manifest.
+        digest: Digest,
+        /// The blobs that it references. (Manifests that an index lists were put on their own, and do not expire.)
+        blobs: Vec<Digest>,
+        /// The tag that it gets.
+        tag: Option<Tag>,
+    },
+    /// A blob is taken out of a repository.
+    DeleteBlob(Name, Digest),
+    /// A manifest is deleted, and the tags that point at it.
+    DeleteManifest(Name, Digest),
+    /// A tag is deleted; its manifest stays.
+    DeleteTag(Name, Tag),
+    /// Garbage is collected.
+    Collect,
+    /// An upload session is opened; the number names it for this history.
+    StartUpload(u32),
+}
+
+/// A point in a history: an operation begins, or is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// The operation with this index begins.
+    Begin(usize),
+    /// The operation with this index is answered with success.
+    End(usize),
+}
+
+/// What must be true of a blob or a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Expect {
+    /// It was acknowledged: it is there.
+    Must,
+    /// It may be there, whole, or not.
+    May,
+    /// Its deletion was acknowledged: it is not there.
+    MustNot,
+}
+
+/// What must be true of a tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagExpect {
+    /// The manifests that it may point at; `None` is "no such tag".
+    pub allowed: BTreeSet<Option<Digest>>,
+    /// It had an acknowledged value, and an operation that gives it one is under way.
+    pub moving: bool,
+}
+
+/// An event, when it began and when (if ever) it was answered, as positions among the marks.
+#[derive(Debug, Clone, Copy)]
+struct Span<'a> {
+    event: &'a Event,
+    begin: usize,
+    end: Option<usize>,
+}
+
+impl Span<'_> {
+    /// Answered before `other` began.
+    fn precedes(&self, other: &Self) -> bool {
+        self.end.is_some_and(|end| end < other.begin)
+    }
+}
+
+/// What a tag's value becomes by one operation.
+#[derive(Debug, Clone, Copy)]
+enum TagStep {
+    Set(Digest),
+    Clear,
+    ClearIf(Digest),
+}
+
+/// The expectations after a prefix of a history.
+#[derive(Debug, Clone)]
+pub struct Oracle<'a> {
+    spans: Vec<Span<'a>>,
+}
+
+impl<'a> Oracle<'a> {
+    /// The model after `marks`, in the order in which they were passed. `events[i]` is what operation `i` does;
+    /// marks of operations that are `None` or out of range change nothing.
+    pub fn new(events: &'a [Option<Event>], marks: &[Mark]) -> Self {
+        let mut spans = BTreeMap::new();
+        for (at, mark) in marks.iter().enumerate() {
+            match mark {
+                Mark::Begin(op) => {
+                    if let Some(Some(event)) = events.get(*op) {
+                        spans.insert(*op, Span { event, begin: at, end: None });
+                    }
+                }
+                Mark::End(op) => {
+                    if let Some(span) = spans.get_mut(op) {
+                        span.end = Some(at);
+                    }
+                }
+            }
+        }
+        Self { spans: spans.into_values().collect() }
+    }
+
+    /// Every blob that an operation put, or a manifest binds, with what must be true of it.
+    pub fn blobs(&self) -> BTreeMap<(Name, Digest), Expect> {
+        let mut keys = BTreeSet::new();
+        for span in &self.spans {
+            match span.event {
+                Event::PutBlob { repo, digest, .. } => drop(keys.insert((repo.clone(), *digest))),
+                Event::PutManifest { repo, blobs, .. } if span.end.is_some() => {
+                    keys.extend(blobs.iter().map(|b| (repo.clone(), *b)));
+                }
+                _ => {}
+            }
+        }
+        let bound = self.bound();
+        keys.into_iter()
+            .map(|key| {
+                let expect = self.blob(&key.0, &key.1, bound.contains(&key));
+                (key, expect)
+            })
+            .collect()
+    }
+
+    fn blob(&self, repo: &Name, digest: &Digest, bound: bool) -> Expect {
+        let puts = self.select(|e| matches!(e, Event::PutBlob { repo: r, digest: d, .. } if r == repo && d == digest));
+        let deletes = self.select(|e| matches!(e, Event::DeleteBlob(r, d) if r == repo && d == digest));
+        match presence(&puts, &deletes) {
+            Expect::Must => {}
+            // A manifest binds blobs that nothing in this history put, too.
+            Expect::May if bound && deletes.is_empty() => return Expect::Must,
+            other => return other,
+        }
+        let collections = self.select(|e| matches!(e, Event::Collect));
+        let obliges = |put: &Span<'_>| put.end.is_some() && !collections.iter().any(|c| put.precedes(c));
+        if bound || puts.iter().any(obliges) { Expect::Must } else { Expect::May }
+    }
+
+    /// The blobs that acknowledged manifests bind.
+    fn bound(&self) -> BTreeSet<(Name, Digest)> {
+        let manifests = self.manifests();
+        let binding = self.spans.iter().filter_map(|s| match s.event {
+            Event::PutManifest { repo, digest, blobs, .. } => Some((repo, digest, blobs)),
+            _ => None,
+        });
+        binding
+            .filter(|(repo, digest, _)| manifests.get(&((*repo).clone(), **digest)) == Some(&Expect::Must))
+            .flat_map(|(repo, _, blobs)| blobs.iter().map(|b| (repo.clone(), *b)))
+            .collect()
+    }
+
+    /// Every manifest that an operation put, with what must be true of it.
+    pub fn manifests(&self) -> BTreeMap<(Name, Digest), Expect> {
+        let mut keys = BTreeSet::new();
+        for span in &self.spans {
+            if let Event::PutManifest { repo, digest, .. } = span.event {
+                keys.insert((repo.clone(), *digest));
+            }
+        }
+        keys.into_iter()
+            .map(|(repo, digest)| {
+                let puts = self.select(
+                    |e| matches!(e, Event::PutManifest { repo: r, digest: d, .. } if *r == repo && *d == digest),
+                );
+                let deletes = self.select(|e| matches!(e, Event::DeleteManifest(r, d) if *r == repo && *d == digest));
+                let expect = presence(&puts, &deletes);
+                ((repo, digest), expect)
+            })
+            .collect()
+    }
+
+    /// Every tag that an operation set, with what must be true of it.
+    pub fn tags(&self) -> BTreeMap<(Name, Tag), TagExpect> {
+        let mut keys = BTreeSet::new();
+        for span in &self.spans {
+            if let Event::PutManifest { repo, tag: Some(tag), .. } = span.event {
+                keys.insert((repo.clone(), tag.clone()));
+            }
+        }
+        keys.into_iter()
+            .map(|(repo, tag)| {
+                let expect = self.tag(&repo, &tag);
+                ((repo, tag), expect)
+            })
+            .collect()
+    }
+
+    fn tag(&self, repo: &Name, tag: &Tag) -> TagExpect {
+        let steps: Vec<(Span<'_>, TagStep)> = self
+            .spans
+            .iter()
+            .filter_map(|span| match span.event {
+                Event::PutManifest { repo: r, digest, tag: Some(t), .. } if r == repo && t == tag => {
+                    Some((*span, TagStep::Set(*digest)))
+                }
+                Event::DeleteTag(r, t) if r == repo && t == tag => Some((*span, TagStep::Clear)),
+                Event::DeleteManifest(r, d) if r == repo => Some((*span, TagStep::ClearIf(*d))),
+                _ => None,
+            })
+            .collect();
+        let mut allowed = BTreeSet::new();
+        tag_values(&steps, None, &mut allowed);
+        let setting = steps.iter().any(|(span, step)| matches!(step, TagStep::Set(_)) && span.end.is_none());
+        TagExpect { moving: setting && !allowed.contains(&None), allowed }
+    }
+
+    /// The blobs that somebody asked to take out of a repository, answered or not.
+    pub fn deleted_blobs(&self) -> BTreeSet<(Name, Digest)> {
+        let deleted = self.spans.iter().filter_map(|s| match s.event {
+            Event::DeleteBlob(repo, digest) => Some((repo.clone(), *digest)),
+            _ => None,
+        });
+        deleted.collect()
+    }
+
+    /// The manifests that somebody asked to delete, answered or not.
+    pub fn deleted_manifests(&self) -> BTreeSet<(Name, Digest)> {
+        let deleted = self.spans.iter().filter_map(|s| match s.event {
+            Event::DeleteManifest(repo, digest) => Some((repo.clone(), *digest)),
+            _ => None,
+        });
+        deleted.collect()
+    }
+
+    /// The upload sessions whose opening was answered and whose end was not.
+    pub fn unfinished_uploads(&self) -> BTreeSet<u32> {
+        let mut open = BTreeSet::new();
+        for span in self.spans.iter().filter(|s| s.end.is_some()) {
+            match span.event {
+                Event::StartUpload(upload) => drop(open.insert(*upload)),
+                Event::PutBlob { upload: Some(upload), .. } => drop(open.remove(upload)),
+                _ => {}
+            }
+        }
+        open
+    }
+
+    fn select(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Span<'a>> {
+        self.spans.iter().filter(|s| wanted(s.event)).copied().collect()
+    }
+}
+
+/// Whether a thing that `puts` make and `deletes` unmake is there.
+fn presence(puts: &[Span<'_>], deletes: &[Span<'_>]) -> Expect {
+    let gone = deletes.iter().any(|d| d.end.is_some() && puts.iter().all(|p| p.precedes(d)));
+    if gone {
+        return Expect::MustNot;
+    }
+    let certain = |p: &Span<'_>| p.end.is_some() && deletes.iter().all(|d| d.precedes(p));
+    if puts.iter().any(certain) { Expect::Must } else { Expect::May }
+}
+
+/// Adds every value that a legal order of `steps` gives a tag that has the value `now`.
+fn tag_values(steps: &[(Span<'_>, TagStep)], now: Option<Digest>, values: &mut BTreeSet<Option<Digest>>) {
+    if steps.iter().all(|(span, _)| span.end.is_none()) {
+        values.insert(now);
+    }
+    for (i, (span, step)) in steps.iter().enumerate() {
+        if steps.iter().any(|(other, _)| other.precedes(span)) {
+            continue;
+        }
+        let next = match step {
+            TagStep::Set(digest) => Some(*digest),
+            TagStep::Clear => None,
+            TagStep::ClearIf(digest) => now.filter(|d| d != digest),
+        };
+        let rest: Vec<_> = steps.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, s)| *s).collect();
+        tag_values(&rest, next, values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repo() -> Name {
+        "lib/app".parse().unwrap()
+    }
+
+    fn digest(of: &str) -> Digest {
+        Digest::sha256(of.as_bytes())
+    }
+
+    fn put_blob(of: &str) -> Option<Event> {
+        Some(Event::PutBlob { repo: repo(), digest: digest(of), upload: None })
+    }
+
+    fn put_manifest(of: &str, blobs: &[&str], tag: Option<&str>) -> Option<Event> {
+        let blobs = blobs.iter().map(|b| digest(b)).collect();
+        let tag = tag.map(|t| t.parse().unwrap());
+        Some(Event::PutManifest { repo: repo(), digest: digest(of), blobs, tag })
+    }
+
+    fn delete_manifest(of: &str) -> Option<Event> {
+        Some(Event::DeleteManifest(repo(), digest(of)))
+    }
+
+    fn delete_blob(of: &str) -> Option<Event> {
+        Some(Event::DeleteBlob(repo(), digest(of)))
+    }
+
+    /// The marks of operations that run one after the other.
+    fn serial(passed: usize) -> Vec<Mark> {
+        (0..passed).map(|m| if m % 2 == 0 { Mark::Begin(m / 2) } else { Mark::End(m / 2) }).collect()
+    }
+
+    /// What is expected of a blob after each number of marks.
+    fn blob_course(events: &[Option<Event>], of: &str) -> Vec<Option<Expect>> {
+        let at = |n| Oracle::new(events, &serial(n)).blobs().get(&(repo(), digest(of))).copied();
+        (0..=2 * events.len()).map(at).collect()
+    }
+
+    fn manifest_course(events: &[Option<Event>], of: &str) -> Vec<Option<Expect>> {
+        let at = |n| Oracle::new(events, &serial(n)).manifests().get(&(repo(), digest(of))).copied();
+        (0..=2 * events.len()).map(at).collect()
+    }
+
+    fn tag_after(events: &[Option<Event>], marks: &[Mark]) -> (Vec<&'static str>, bool) {
+        let names: BTreeMap<_, _> = ["a", "b", "c"].into_iter().map(|n| (Some(digest(n)), n)).collect();
+        let tags = Oracle::new(events, marks).tags();
+        let Some(expect) = tags.get(&(repo(), "v1".parse().unwrap())) else { return (vec![], false) };
+        let mut words: Vec<_> = expect.allowed.iter().map(|v| names.get(v).copied().unwrap_or("-")).collect();
+        words.sort_unstable();
+        (words, expect.moving)
+    }
+
+    const MUST: Option<Expect> = Some(Expect::Must);
+    const MAY: Option<Expect> = Some(Expect::May);
+    const NOT: Option<Expect> = Some(Expect::MustNot);
+
+    #[test]
+    fn a_blob_obliges_from_its_answer_on() {
+        assert_eq!(blob_course(&[put_blob("x")], "x"), [None, MAY, MUST]);
+    }
+
+    #[test]
+    fn a_collection_that_started_later_ends_a_blobs_obligation() {
+        let events = [put_blob("x"), Some(Event::Collect), put_blob("x")];
+        assert_eq!(blob_course(&events, "x"), [None, MAY, MUST, MAY, MAY, MAY, MUST]);
+        // A collection that was under way when the blob was answered ends nothing, done or not.
+        let overlapping = [Mark::Begin(0), Mark::Begin(1), Mark::End(0), Mark::End(1)];
+        let oracle = Oracle::new(&events, &overlapping);
+        assert_eq!(oracle.blobs()[&(repo(), digest("x"))], Expect::Must);
+    }
+
+    #[test]
+    fn a_manifest_binds_what_it_references() {
+        let events = [put_blob("x"), put_manifest("m", &["x"], None), Some(Event::Collect), delete_manifest("m")];
+        // After the manifest's answer the collection changes nothing; once its deletion begins, it does.
+        assert_eq!(blob_course(&events, "x"), [None, MAY, MUST, MUST, MUST, MUST, MUST, MAY, MAY]);
+        assert_eq!(manifest_course(&events, "m"), [None, None, None, MAY, MUST, MUST, MUST, MAY, NOT]);
+        // It binds a blob that nothing in this history put.
+        assert_eq!(blob_course(&events[1..], "x"), [None, None, MUST, MUST, MUST, MAY, MAY]);
+    }
+
+    #[test]
+    fn an_unanswered_manifest_binds_nothing() {
+        let events = [put_blob("x"), Some(Event::Collect), put_manifest("m", &["x"], None)];
+        assert_eq!(blob_course(&events, "x"), [None, MAY, MUST, MAY, MAY, MAY, MUST]);
+    }
+
+    #[test]
+    fn a_deleted_blob_must_not_be_there() {
+        let events = [put_blob("x"), delete_blob("x"), put_blob("x")];
+        assert_eq!(blob_course(&events, "x"), [None, MAY, MUST, MAY, NOT, MAY, MUST]);
+        // Deleted on purpose under a manifest that references it: the manifest does not bring it back.
+        let events = [put_blob("x"), put_manifest("m", &["x"], None), delete_blob("x")];
+        assert_eq!(blob_course(&events, "x"), [None, MAY, MUST, MUST, MUST, MAY, NOT]);
+        // A put and a deletion at the same time: either may have been last.
+        let marks = [Mark::Begin(0), Mark::Begin(1), Mark::End(0), Mark::End(1)];
+        assert_eq!(Oracle::new(&events[..1], &marks).blobs()[&(repo(), digest("x"))], Expect::Must);
+        let both = [put_blob("x"), delete_blob("x")];
+        assert_eq!(Oracle::new(&both, &marks).blobs()[&(repo(), digest("x"))], Expect::May);
+    }
+
+    #[test]
+    fn a_manifest_put_again_is_there_again() {
+        let events = [put_manifest("m", &[], None), delete_manifest("m"), put_manifest("m", &[], None)];
+        assert_eq!(manifest_course(&events, "m"), [None, MAY, MUST, MAY, NOT, MAY, MUST]);
+    }
+
+    #[test]
+    fn a_first_tag_is_there_or_not() {
+        let events = [put_manifest("a", &[], Some("v1"))];
+        assert_eq!(tag_after(&events, &serial(0)), (vec![], false));
+        assert_eq!(tag_after(&events, &serial(1)), (vec!["-", "a"], false));
+        assert_eq!(tag_after(&events, &serial(2)), (vec!["a"], false));
+    }
+
+    #[test]
+    fn a_tag_in_its_move_is_old_or_new() {
+        let events = [put_manifest("a", &[], Some("v1")), put_manifest("b", &[], Some("v1"))];
+        assert_eq!(tag_after(&events, &serial(3)), (vec!["a", "b"], true));
+        assert_eq!(tag_after(&events, &serial(4)), (vec!["b"], false));
+        // Rewriting a tag with the value that it has is a move as well.
+        let again = [events[0].clone(), events[0].clone()];
+        assert_eq!(tag_after(&again, &serial(3)), (vec!["a"], true));
+    }
+
+    #[test]
+    fn deletions_end_tags() {
+        let tag: Tag = "v1".parse().unwrap();
+        let events = [put_manifest("a", &[], Some("v1")), Some(Event::DeleteTag(repo(), tag))];
+        assert_eq!(tag_after(&events, &serial(3)), (vec!["-", "a"], false));
+        assert_eq!(tag_after(&events, &serial(4)), (vec!["-"], false));
+        let events = [put_manifest("a", &[], Some("v1")), delete_manifest("a")];
+        assert_eq!(tag_after(&events, &serial(3)), (vec!["-", "a"], false));
+        assert_eq!(tag_after(&events, &serial(4)), (vec!["-"], false));
+        // A manifest that the tag does not point at any more takes nothing with it.
+        let moved = [events[0].clone(), put_manifest("b", &[], Some("v1")), delete_manifest("a")];
+        assert_eq!(tag_after(&moved, &serial(6)), (vec!["b"], false));
+    }
+
+    #[test]
+    fn overlapping_moves_end_in_either() {
+        let events = [
+            put_manifest("a", &[], Some("v1")),
+            put_manifest("b", &[], Some("v1")),
+            put_manifest("c", &[], Some("v1")),
+        ];
+        let mut marks = serial(2);
+        marks.extend([Mark::Begin(1), Mark::Begin(2), Mark::End(1)]);
+        assert_eq!(tag_after(&events, &marks), (vec!["b", "c"], true));
+        marks.push(Mark::End(2));
+        assert_eq!(tag_after(&events, &marks), (vec!["b", "c"], false));
+    }
+
+    #[test]
+    fn uploads_are_open_from_answer_to_answer() {
+        let commit = Event::PutBlob { repo: repo(), digest: digest("x"), upload: Some(7) };
+        let events = [Some(Event::StartUpload(7)), None, Some(commit)];
+        let open = |n| Oracle::new(&events, &serial(n)).unfinished_uploads().into_iter().collect::<Vec<_>>();
+        let course: Vec<_> = (0..=6).map(|n| open(n).len()).collect();
+        assert_eq!(course, [0, 0, 1, 1, 1, 1, 0]);
+    }
+}

@@ -1,0 +1,78 @@
+//! `tag-old-or-new`, and the survival and the deletion of tags.
+//!
+//! While a tag with an acknowledged value is being moved, it is judged by `tag-old-or-new` alone. What counts is the
+//! manifest that the tag **resolves to**: whether that one can be read is for its own judges.
+
+use super::contents::Contents;
+use super::oracle::{Expect, TagExpect};
+use super::read::{self, Object, Seen};
+use super::{Invariant, Observation, short};
+use crate::fs::Fs;
+use crate::oci::{Digest, Name, Reference, Tag};
+use crate::registry::Registry;
+
+/// Judges a tag against what is expected of it.
+///
+/// A tag that must be there is also read by its name, as a client does.
+pub async fn judge<F: Fs>(
+    registry: &Registry<F>,
+    contents: &Contents,
+    repo: &Name,
+    tag: &Tag,
+    expect: &TagExpect,
+) -> Vec<Observation> {
+    let object = Object::Tag(repo.clone(), tag.clone());
+    let resolved = match read::see(registry, contents, &object).await {
+        Seen::Right(digest) => Ok(digest),
+        Seen::Wrong(why) | Seen::Refused(why) => Err(why),
+    };
+    let digest = match resolved {
+        Ok(digest) if expect.allowed.contains(&Some(digest)) => digest,
+        Ok(digest) => return judge_illegal(&object, expect, &digest),
+        Err(why) => return judge_lost(repo, tag, expect, &why).into_iter().collect(),
+    };
+    if expect.moving {
+        return vec![Observation::holds(Invariant::TagOldOrNew)];
+    }
+    if expect.allowed.contains(&None) {
+        return Vec::new();
+    }
+    let seen = match registry.get_manifest(repo, &Reference::Tag(tag.clone())).await {
+        Ok(stored) => read::completed(&digest, contents.check(&digest, &stored.bytes)),
+        Err(e) => Seen::Refused(e.to_string()),
+    };
+    read::judge(&object, Expect::Must, &seen)
+}
+
+/// Judges a tag that points at a manifest that it may not point at.
+fn judge_illegal(object: &Object, expect: &TagExpect, found: &Digest) -> Vec<Observation> {
+    let found = format!("it points at {}", short(found));
+    let observation = if expect.moving {
+        neither(object, expect, &found)
+    } else if expect.allowed.contains(&None) {
+        // A value that it may not have is one that was taken from it.
+        Observation::broken(Invariant::DeletedStaysDeleted, format!("{object} is back: {found}"))
+    } else {
+        Observation::broken(Invariant::AckedSurvives, format!("{object} was acknowledged, but {found}"))
+    };
+    vec![observation]
+}
+
+/// Judges a tag that resolves to nothing, and why. No observation where it may be gone or there.
+pub fn judge_lost(repo: &Name, tag: &Tag, expect: &TagExpect, why: &str) -> Option<Observation> {
+    let object = Object::Tag(repo.clone(), tag.clone());
+    if expect.moving {
+        return Some(neither(&object, expect, why));
+    }
+    if !expect.allowed.contains(&None) {
+        let what = format!("{object} was acknowledged, but it cannot be resolved: {why}");
+        return Some(Observation::broken(Invariant::AckedSurvives, what));
+    }
+    (expect.allowed.len() == 1).then(|| Observation::holds(Invariant::DeletedStaysDeleted))
+}
+
+fn neither(object: &Object, expect: &TagExpect, found: &str) -> Observation {
+    let wanted: Vec<_> = expect.allowed.iter().flatten().map(short).collect();
+    let what = format!("{object}, which is being moved, is neither old nor new ({}): {found}", wanted.join(" or "));
+    Observation::broken(Invariant::TagOldOrNew, what)
+}

@@ -1,0 +1,49 @@
+//! Upload sessions: start, append, ask, cancel, commit; and the mount, which is an upload that needs none.
+
+use super::{Body, Registry, Result, blob_descriptor};
+use crate::fs::Fs;
+use crate::oci::{Descriptor, Digest, Name, UploadId};
+
+impl<F: Fs> Registry<F> {
+    /// Opens an upload session.
+    pub async fn start_upload(&self, repo: &Name) -> Result<UploadId> {
+        self.strategy.start_upload(repo).await
+    }
+
+    /// How many bytes the session holds: where the next chunk has to begin.
+    pub async fn upload_offset(&self, repo: &Name, id: &UploadId) -> Result<u64> {
+        self.strategy.upload_offset(repo, id).await
+    }
+
+    /// Appends a chunk, piece by piece as it comes, and returns the new offset. With `at_bytes`, a chunk that does
+    /// not begin at the end is refused ([`RangeInvalid`](super::Error::RangeInvalid)) and nothing is lost. When the
+    /// body breaks off, what came so far is kept.
+    pub async fn append(&self, repo: &Name, id: &UploadId, at_bytes: Option<u64>, body: &mut dyn Body) -> Result<u64> {
+        self.strategy.append(repo, id, at_bytes, body).await
+    }
+
+    /// Ends the session without a blob.
+    pub async fn cancel_upload(&self, repo: &Name, id: &UploadId) -> Result<()> {
+        self.strategy.cancel_upload(repo, id).await
+    }
+
+    /// Appends a last chunk (none where the body is empty), verifies the whole against `digest`, and makes it a blob
+    /// of `repo`; the session is over.
+    pub async fn commit(
+        &self,
+        repo: &Name,
+        id: &UploadId,
+        digest: &Digest,
+        at_bytes: Option<u64>,
+        body: &mut dyn Body,
+    ) -> Result<Descriptor> {
+        let size = self.strategy.commit(repo, id, digest, at_bytes, body).await?;
+        Ok(blob_descriptor(digest, size))
+    }
+
+    /// Makes a blob of `from` a blob of `repo` too, without its bytes travelling.
+    pub async fn mount(&self, repo: &Name, from: &Name, digest: &Digest) -> Result<Descriptor> {
+        let size = self.strategy.mount(repo, from, digest).await?;
+        Ok(blob_descriptor(digest, size))
+    }
+}
