@@ -9,6 +9,7 @@ pub mod image;
 pub mod op;
 pub mod probe;
 pub mod run;
+pub mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,108 @@
+//! A registry under a workload, as something whose crashes can be explored.
+//!
+//! A thin adaptor: what is run and looked at is in [`super::run`] and [`super::probe`], how crashes are chosen in
+//! [`crate::explore`]. Fresh identifiers come from fixed streams, one for the setup, one for the run and one for what
+//! happens after a crash, so that every run does the same calls and a retry never meets an identifier of the first try.
+
+use super::probe::{self, Probe};
+use super::run::{self, RunError, Sessions};
+use super::{Workload, probe::probes};
+use crate::check;
+use crate::disk::SimFs;
+use crate::env::{World, run_now};
+use crate::explore::{Observation, Subject};
+use crate::fs::{FileKind, Fs};
+use crate::registry::Registry;
+
+/// The stream of identifiers of the setup.
+const SETUP_IDS: u64 = 1;
+/// The stream of identifiers of the run.
+const RUN_IDS: u64 = 2;
+/// The stream of identifiers of everything after a crash.
+const AFTER_CRASH_IDS: u64 = 3;
+
+/// A strategy and a workload that runs on it.
+#[derive(Debug, Clone)]
+pub struct RegistrySubject {
+    strategy: String,
+    workload: Workload,
+    sessions: Sessions,
+}
+
+impl RegistrySubject {
+    /// The workload on the strategy called `strategy`. It is run once, on a disk that works, to learn the upload
+    /// sessions that it opens.
+    ///
+    /// Errors: there is no such strategy, or an operation of the workload is refused.
+    pub fn new(strategy: &str, workload: Workload) -> Result<Self, RunError> {
+        let mut subject = Self { strategy: strategy.to_owned(), workload, sessions: Sessions::new() };
+        let disk = SimFs::new();
+        subject.set_up(&disk)?;
+        subject.sessions = subject.run_on(disk, |_| {})?;
+        Ok(subject)
+    }
+
+    /// The name of the strategy.
+    pub fn strategy(&self) -> &str {
+        &self.strategy
+    }
+
+    /// The workload.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    /// Runs what the workload needs beforehand.
+    pub fn set_up<F: Fs>(&self, fs: &F) -> Result<(), RunError> {
+        let world = World::simulated(SETUP_IDS);
+        let setup = &self.workload.setup;
+        run_now(run::run(&self.strategy, fs.clone(), world, &self.workload.contents, setup, |_| {})).map(drop)
+    }
+
+    /// Runs the workload's operations on any file system; `on_mark` is told of each beginning and answer.
+    pub fn run_on<F: Fs>(&self, fs: F, on_mark: impl FnMut(check::oracle::Mark)) -> Result<Sessions, RunError> {
+        let world = World::simulated(RUN_IDS);
+        run_now(run::run(&self.strategy, fs, world, &self.workload.contents, &self.workload.ops, on_mark))
+    }
+}
+
+impl Subject for RegistrySubject {
+    type Probe = Probe;
+
+    fn prepare(&self, disk: &SimFs) -> Result<(), String> {
+        self.set_up(disk).map_err(|e| e.to_string())
+    }
+
+    fn run(&self, disk: &SimFs) -> Result<(), String> {
+        let mut passed = 0;
+        let mark = |_| {
+            disk.mark(passed);
+            passed += 1;
+        };
+        self.run_on(disk.clone(), mark).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn recover(&self, disk: &SimFs) -> Result<(), String> {
+        let world = World::simulated(AFTER_CRASH_IDS);
+        let start = async {
+            let registry = Registry::open(&self.strategy, disk.clone(), world).await.map_err(|e| e.to_string())?;
+            registry.collect_litter().await.map_err(|e| e.to_string())
+        };
+        run_now(start).map(drop)
+    }
+
+    fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Probe> {
+        let files = paths.iter().filter(|(_, kind)| *kind == FileKind::File);
+        let files: Vec<String> = files.map(|(path, _)| path.clone()).collect();
+        probes(&self.workload, &self.sessions, &Workload::serial_marks(marks), &files)
+    }
+
+    fn evaluate(&self, probe: &Probe, disk: &SimFs) -> Vec<Observation> {
+        let world = World::simulated(AFTER_CRASH_IDS);
+        let seen = probe::evaluate(probe, &self.workload.contents, &self.strategy, disk.clone(), world);
+        // The one error there can be, an unknown strategy, was met in `new`.
+        let seen = run_now(seen).unwrap_or_default();
+        let told = |o: check::Observation| Observation { invariant: o.invariant.name(), violation: o.violation };
+        seen.into_iter().map(told).collect()
+    }
+}
