@@ -66,6 +66,7 @@ fn no_call_follows_a_link() {
             }
             assert_eq!(fs.open("file-link", OpenMode::CreateNew).await.unwrap_err().kind, ErrorKind::AlreadyExists);
             assert_link(fs.metadata("file-link").await);
+            assert_link(fs.hard_link("file-link", "stolen").await);
             assert_link(fs.read_dir("").await);
         });
     }

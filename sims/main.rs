@@ -1,7 +1,15 @@
 //! The one test binary: each module is a suite.
-#![cfg(test)]
 
 mod checks;
+mod explorer;
+mod fs_contract;
 mod fs_hooked;
+mod fs_machine;
 mod fs_real;
+mod litmus;
+mod litmus_btrfs;
+mod litmus_names;
+mod models;
 mod registry;
+mod script;
+mod tidy;

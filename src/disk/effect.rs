@@ -153,3 +153,29 @@ pub fn cuts(log: &[Record]) -> Vec<Cut> {
     }
     all
 }
+
+/// What was executed of `log` before `cut`: the records before it, and of a write that is cut its first sectors, with
+/// the length that these give the file.
+pub fn executed(log: &[Record], cut: Cut) -> Vec<Record> {
+    let mut done = log[..cut.records as usize].to_vec();
+    let (Some(sectors), Some(next)) = (cut.inside, log.get(cut.records as usize)) else { return done };
+    let mut left = sectors as usize;
+    let mut end = 0;
+    let mut effects = Vec::new();
+    for effect in next.effects() {
+        match effect {
+            Effect::Block { inode, index, sectors } if left > 0 => {
+                let sectors = sectors[..sectors.len().min(left)].to_vec();
+                left -= sectors.len();
+                end = sectors.last().map_or(end, |s| (s.sector + 1) * SECTOR_BYTES);
+                effects.push(Effect::Block { inode: *inode, index: *index, sectors });
+            }
+            Effect::Size { inode, before, after } if end > *before => {
+                effects.push(Effect::Size { inode: *inode, before: *before, after: end.min(*after) });
+            }
+            Effect::Block { .. } | Effect::Size { .. } | Effect::Dentry { .. } => {}
+        }
+    }
+    done.push(Record { call: format!("{} (cut after {sectors} sectors)", next.call), what: What::Effects(effects) });
+    done
+}

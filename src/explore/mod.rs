@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::disk::SimFs;
 use crate::disk::crash::{self, Loss};
-use crate::disk::effect::{Cut, Record, What};
+use crate::disk::effect::{self, Cut, Record, What};
 use crate::disk::model::PersistenceModel;
 use crate::disk::space::{AtomId, Bits, Question, Space, View};
 use crate::disk::tree::{Ino, Tree};
@@ -53,6 +53,11 @@ pub trait Subject: Sync {
     /// Everything that a start after a crash writes, litter collection included.
     fn recover(&self, disk: &SimFs) -> Result<(), String>;
 
+    /// A process that crashed behind the first `marks` marks starts again on the disk as it stands (the page cache
+    /// survived), and the clients finish the workload: what was under way is tried again. Marks go on where they were.
+    /// An error ends the run there; what it says is lost, since the probes see what came of it.
+    fn restart(&self, disk: &SimFs, marks: usize) -> Result<(), String>;
+
     /// What to look at after a crash behind the first `marks` marks. `paths` are all that any crash state may have.
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Self::Probe>;
 
@@ -67,6 +72,8 @@ pub struct Budget {
     pub states: usize,
     /// Crash states that are generated, at most, for crashes during recovery.
     pub recovery_states: usize,
+    /// Crash states that are generated, at most, for power cuts after a process crash and a restart.
+    pub restart_states: usize,
 }
 
 /// One cell of a comparison.
@@ -89,6 +96,8 @@ pub struct Run {
     pub base: Tree,
     /// What was done.
     pub log: Arc<[Record]>,
+    /// The process had crashed there and was restarted: only what comes later is cut.
+    pub restarted_at: Option<Cut>,
 }
 
 impl Run {
@@ -99,7 +108,15 @@ impl Run {
         disk.settle();
         subject.run(&disk)?;
         let (base, log) = disk.snapshot();
-        Ok(Self { base, log: log.into() })
+        Ok(Self { base, log: log.into(), restarted_at: None })
+    }
+
+    /// The run in which the process crashes at `cut`, starts again, and the clients go on.
+    pub fn restarted<S: Subject>(&self, subject: &S, cut: Cut) -> Self {
+        let disk = SimFs::replayed(self.base.clone(), effect::executed(&self.log, cut));
+        // What cannot be finished is seen by the probes.
+        let _ = subject.restart(&disk, self.marks_before(cut));
+        Self { base: self.base.clone(), log: disk.snapshot().1.into(), restarted_at: Some(cut) }
     }
 
     /// How many marks were passed before `cut`.
@@ -125,6 +142,8 @@ pub struct Finding<P> {
     pub cut: Cut,
     /// The effects that were executed and lost.
     pub lost: Vec<AtomId>,
+    /// Where the process had crashed before, and was restarted.
+    pub restarted_at: Option<Cut>,
     /// For a crash during the recovery from that state: where that was cut, and what it lost.
     pub in_recovery: Option<(Cut, Vec<AtomId>)>,
 }
@@ -148,6 +167,8 @@ pub struct Outcome<P> {
     pub crash_states: u64,
     /// Crash states during recovery that were looked at.
     pub recovery_states: u64,
+    /// Crash states after a process crash and a restart that were looked at.
+    pub restart_states: u64,
     /// Whether these were all there are.
     pub exhaustive: bool,
     /// How often each invariant was looked at.
@@ -166,6 +187,7 @@ impl<P> Default for Outcome<P> {
             crash_points: 0,
             crash_states: 0,
             recovery_states: 0,
+            restart_states: 0,
             exhaustive: true,
             evaluated: BTreeMap::new(),
             violations: BTreeMap::new(),
@@ -179,6 +201,7 @@ impl<P: Clone> Outcome<P> {
     fn merge(&mut self, other: Self) {
         self.crash_states += other.crash_states;
         self.recovery_states += other.recovery_states;
+        self.restart_states += other.restart_states;
         self.exhaustive &= other.exhaustive;
         self.executions += other.executions;
         for (name, n) in other.evaluated {
@@ -201,12 +224,43 @@ impl<P: Clone> Outcome<P> {
     }
 }
 
-/// Explores the crashes of `run`.
+/// Explores the crashes of `run`: of the workload, of the recovery from them, and power cuts after a process crash and
+/// a restart.
 pub fn explore<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outcome<S::Probe> {
+    let mut outcome = explore_run(subject, run, setting);
+    outcome.crash_points = effect::cuts(&run.log).len();
+    let restarts = restart_points(run, setting);
+    let budget =
+        Budget { states: setting.budget.restart_states / restarts.len().max(1), recovery_states: 0, restart_states: 0 };
+    let parts: Vec<Outcome<S::Probe>> = restarts
+        .par_iter()
+        .map(|cut| explore_run(subject, &run.restarted(subject, *cut), Setting { budget, ..setting }))
+        .collect();
+    for mut part in parts {
+        part.restart_states = std::mem::take(&mut part.crash_states);
+        // Other places at which the process may crash were left out.
+        part.exhaustive = false;
+        outcome.merge(part);
+    }
+    outcome
+}
+
+/// Where the process crashes before it is restarted: evenly spread over the run.
+fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<Cut> {
+    if setting.loss == Loss::ProcessCrash || run.restarted_at.is_some() {
+        return Vec::new();
+    }
+    let all = effect::cuts(&run.log);
+    let points = (setting.budget.restart_states / MIN_STATES_PER_RESTART).min(all.len());
+    (0..points).map(|i| all[i * all.len() / points]).collect()
+}
+
+fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outcome<S::Probe> {
     let log: Arc<[Record]> =
         if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
     let space = Space::new(run.base.clone(), log, setting.model);
-    let cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
+    let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
+    cuts.retain(|cut| run.restarted_at.is_none_or(|from| *cut > from));
     let mut groups: Vec<(usize, Vec<Cut>)> = Vec::new();
     for cut in &cuts {
         let marks = run.marks_before(*cut);
@@ -216,32 +270,31 @@ pub fn explore<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outc
         }
     }
     let paths = space.possible_paths();
-    let share = |total: usize| (total / cuts.len().max(1)).max(MIN_STATES_PER_CUT);
+    let states_per_cut = (setting.budget.states / cuts.len().max(1)).max(MIN_STATES_PER_CUT);
     let parts: Vec<Outcome<S::Probe>> = groups
         .par_iter()
-        .map(|(marks, cuts)| {
-            let recovery_budget = setting.budget.recovery_states * cuts.len() / groups_len(&groups);
+        .map(|(marks, group_cuts)| {
+            let recovery_budget = setting.budget.recovery_states * group_cuts.len() / cuts.len();
             let mut group = Group::new(subject, &space, setting, subject.probes(*marks, &paths), recovery_budget);
-            for cut in cuts {
-                group.cut(*cut, share(setting.budget.states));
+            for cut in group_cuts {
+                group.cut(*cut, states_per_cut);
             }
             group.finish()
         })
         .collect();
-    let mut outcome = Outcome { crash_points: crate::disk::effect::cuts(&run.log).len(), ..Outcome::default() };
+    let mut outcome = Outcome::default();
     parts.into_iter().for_each(|part| outcome.merge(part));
     for finding in outcome.findings.values_mut() {
+        finding.restarted_at = run.restarted_at;
         minimise::minimise(subject, &space, setting, finding);
     }
     outcome
 }
 
-fn groups_len(groups: &[(usize, Vec<Cut>)]) -> usize {
-    groups.iter().map(|(_, cuts)| cuts.len()).sum::<usize>().max(1)
-}
-
 /// However small the budget: at least so many states at each cut.
 const MIN_STATES_PER_CUT: usize = 16;
+/// As many for each place at which the process crashes before the power does.
+const MIN_STATES_PER_RESTART: usize = 500;
 /// States that are looked at for one way in which recovery may run.
 const STATES_PER_RECOVERY: usize = 256;
 
@@ -389,6 +442,7 @@ impl<'a, S: Subject> Group<'a, S> {
                         probe: self.probes[index].clone(),
                         cut,
                         lost: lost.clone(),
+                        restarted_at: None,
                         in_recovery: None,
                     },
                 );

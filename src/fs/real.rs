@@ -140,24 +140,13 @@ impl RealFs {
         retry_on_intr(|| openat(&base, ".", flags, Mode::empty())).map_err(|e| failure(e, op, path))
     }
 
-    /// The directory that holds `path` and the last component; `at_root` is the error for the root itself.
-    fn parent<'p>(&self, op: &'static str, path: &'p str, at_root: ErrorKind) -> Result<(OwnedFd, &'p str)> {
+    /// The directory that holds `path`, and the last component; for the root itself these are the root and `.`, on
+    /// which the kernel's own answers are the right ones.
+    fn parent<'p>(&self, op: &'static str, path: &'p str) -> Result<(OwnedFd, &'p str)> {
         check_path(op, path)?;
-        let (parent, name) = split(path).ok_or_else(|| FsError::new(at_root, op, path))?;
+        let (parent, name) = split(path).unwrap_or(("", "."));
         let dir = self.dir(op, parent).map_err(|e| FsError { path: path.to_owned(), ..e })?;
         Ok((dir, name))
-    }
-
-    /// Both parents of a call that takes two paths: both paths are judged before either is looked up.
-    fn parents<'p>(&self, op: &'static str, args: [(&'p str, ErrorKind); 2]) -> Result<[(OwnedFd, &'p str); 2]> {
-        for (path, at_root) in args {
-            check_path(op, path)?;
-            if path.is_empty() {
-                return Err(FsError::new(at_root, op, path));
-            }
-        }
-        let [(a, a_at_root), (b, b_at_root)] = args;
-        Ok([self.parent(op, a, a_at_root)?, self.parent(op, b, b_at_root)?])
     }
 }
 
@@ -165,13 +154,13 @@ impl Fs for RealFs {
     type File = RealFile;
 
     async fn open(&self, path: &str, mode: OpenMode) -> Result<RealFile> {
-        let (how, at_root) = match mode {
-            OpenMode::Read => (OFlags::RDONLY, ErrorKind::IsADirectory),
-            OpenMode::Write => (OFlags::RDWR, ErrorKind::IsADirectory),
-            OpenMode::Create => (OFlags::RDWR | OFlags::CREATE, ErrorKind::IsADirectory),
-            OpenMode::CreateNew => (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, ErrorKind::AlreadyExists),
+        let how = match mode {
+            OpenMode::Read => OFlags::RDONLY,
+            OpenMode::Write => OFlags::RDWR,
+            OpenMode::Create => OFlags::RDWR | OFlags::CREATE,
+            OpenMode::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        let (dir, name) = self.parent("open", path, at_root)?;
+        let (dir, name) = self.parent("open", path)?;
         // NONBLOCK: a planted FIFO must not hang the caller; it means nothing for regular files.
         let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let failed = |e| failure(e, "open", path);
@@ -183,31 +172,35 @@ impl Fs for RealFs {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let args = [(from, ErrorKind::InvalidInput), (to, ErrorKind::InvalidInput)];
-        let [(from_dir, from_name), (to_dir, to_name)] = self.parents("rename", args)?;
+        check_path("rename", to)?;
+        let (from_dir, from_name) = self.parent("rename", from)?;
+        let (to_dir, to_name) = self.parent("rename", to)?;
         retry_on_intr(|| renameat(&from_dir, from_name, &to_dir, to_name))
             .map_err(|e| failure(not_empty(e), "rename", from))
     }
 
     async fn hard_link(&self, existing: &str, new: &str) -> Result<()> {
-        let args = [(existing, ErrorKind::Denied), (new, ErrorKind::AlreadyExists)];
-        let [(from_dir, from_name), (to_dir, to_name)] = self.parents("link", args)?;
+        check_path("link", new)?;
+        // The kernel looks `existing` up before it turns to `new`; and a symbolic link gets no second name.
+        Fs::metadata(self, existing).await.map_err(|e| FsError { op: "link", ..e })?;
+        let (from_dir, from_name) = self.parent("link", existing)?;
+        let (to_dir, to_name) = self.parent("link", new)?;
         retry_on_intr(|| linkat(&from_dir, from_name, &to_dir, to_name, AtFlags::empty()))
             .map_err(|e| failure(e, "link", if e == Errno::EXIST { new } else { existing }))
     }
 
     async fn unlink(&self, path: &str) -> Result<()> {
-        let (dir, name) = self.parent("unlink", path, ErrorKind::IsADirectory)?;
+        let (dir, name) = self.parent("unlink", path)?;
         retry_on_intr(|| unlinkat(&dir, name, AtFlags::empty())).map_err(|e| failure(e, "unlink", path))
     }
 
     async fn mkdir(&self, path: &str) -> Result<()> {
-        let (dir, name) = self.parent("mkdir", path, ErrorKind::AlreadyExists)?;
+        let (dir, name) = self.parent("mkdir", path)?;
         retry_on_intr(|| mkdirat(&dir, name, Mode::from_raw_mode(0o777))).map_err(|e| failure(e, "mkdir", path))
     }
 
     async fn rmdir(&self, path: &str) -> Result<()> {
-        let (dir, name) = self.parent("rmdir", path, ErrorKind::InvalidInput)?;
+        let (dir, name) = self.parent("rmdir", path)?;
         retry_on_intr(|| unlinkat(&dir, name, AtFlags::REMOVEDIR)).map_err(|e| failure(not_empty(e), "rmdir", path))
     }
 
@@ -241,13 +234,9 @@ impl Fs for RealFs {
     }
 
     async fn metadata(&self, path: &str) -> Result<Metadata> {
-        let stat = if path.is_empty() {
-            fstat(&self.root)
-        } else {
-            let (dir, name) = self.parent("stat", path, ErrorKind::InvalidInput)?;
-            statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        };
-        metadata_of(&stat.map_err(|e| failure(e, "stat", path))?, "stat", path)
+        let failed = |e| failure(e, "stat", path);
+        let (dir, name) = self.parent("stat", path)?;
+        metadata_of(&statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?, "stat", path)
     }
 
     async fn sync_dir(&self, path: &str) -> Result<()> {
@@ -263,10 +252,11 @@ impl Fs for RealFs {
 
 impl File for RealFile {
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        // Past what an offset can be (i64) there is nothing to read either.
+        let len = (i64::MAX as u64).saturating_sub(offset).min(len.min(MAX_READ_BYTES) as u64) as usize;
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let len = len.min(MAX_READ_BYTES);
         let mut buffer = Vec::with_capacity(len);
         retry_on_intr(|| pread(&self.fd, spare_capacity(&mut buffer), offset)).map_err(|e| self.failed(e, "read"))?;
         buffer.truncate(len);
@@ -274,6 +264,8 @@ impl File for RealFile {
     }
 
     async fn write_at(&self, offset: u64, data: Bytes) -> Result<usize> {
+        // No bytes fit anywhere, as long as the file may be written.
+        let offset = if data.is_empty() { 0 } else { offset };
         retry_on_intr(|| pwrite(&self.fd, &data, offset)).map_err(|e| self.failed(e, "write"))
     }
 
