@@ -26,7 +26,9 @@ pub async fn judge<F: Fs>(
     let broken = match read::see(registry, contents, needed).await {
         // Wrong bytes are read to their end: that is for `reads-verify`.
         Seen::Right(_) | Seen::Wrong(_) => None,
-        Seen::Refused(why) => Some(format!("manifest {} of {repo} is there, but {needed} is not: {why}", short(manifest))),
+        Seen::Refused(why) => {
+            Some(format!("manifest {} of {repo} is there, but {needed} is not: {why}", short(manifest)))
+        }
     };
     Some(Observation::judged(Invariant::ManifestClosure, broken))
 }

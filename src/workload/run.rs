@@ -93,6 +93,33 @@ impl<'c, F: Fs> Runner<'c, F> {
         Ok(Self { strategy: strategy.to_owned(), fs, world, contents, registry, sessions: Sessions::new() })
     }
 
+    /// Takes up `sessions` of an earlier process, as clients do that lost their connection: each is asked where to go
+    /// on. Those that the registry does not know any more are begun anew.
+    pub async fn reconnect(&mut self, sessions: Sessions) -> Result<(), RunError> {
+        for (upload, mut session) in sessions {
+            match self.registry.upload_offset(&session.repo, &session.id).await {
+                Ok(offset) => {
+                    session.sent_bytes = offset;
+                    self.sessions.insert(upload, session);
+                }
+                Err(_) => {
+                    let Session { repo, content, .. } = session;
+                    self.step(&Op::StartUpload { upload, repo, content }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries an operation again whose answer was lost: a deletion that finds nothing has been done already.
+    pub async fn retry(&mut self, op: &Op) -> Result<(), RunError> {
+        let deletes = matches!(op, Op::DeleteManifest { .. } | Op::DeleteTag { .. } | Op::DeleteBlob { .. });
+        match self.step(op).await {
+            Err(RunError::Refused { why: Error::ManifestUnknown(_) | Error::BlobUnknown(_), .. }) if deletes => Ok(()),
+            other => other,
+        }
+    }
+
     /// The upload sessions so far.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions

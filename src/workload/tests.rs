@@ -40,7 +40,10 @@ fn the_five_workloads() {
     assert_ne!(retag.setup[4], retag.ops[4]);
 
     let delete = named("delete");
-    assert_eq!((verbs(&delete.setup), verbs(&delete.ops)), (verbs(&push.ops), vec!["delete manifest ".into()]).clone_ends());
+    assert_eq!(
+        (verbs(&delete.setup), verbs(&delete.ops)),
+        (verbs(&push.ops), vec!["delete manifest ".into()]).clone_ends()
+    );
 
     let gc = named("gc");
     assert_eq!(gc.setup.len(), 11);
