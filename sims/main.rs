@@ -1,6 +1,5 @@
 //! The one test binary: each module is a suite.
 
-mod checks;
 mod explorer;
 mod fs_contract;
 mod fs_hooked;
@@ -12,4 +11,5 @@ mod litmus_names;
 mod models;
 mod registry;
 mod script;
+mod strategies;
 mod tidy;
