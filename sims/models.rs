@@ -67,8 +67,12 @@ fn script(max_calls: usize) -> impl Strategy<Value = String> {
 }
 
 /// Runs `property` on `cases` random inputs; what failed once is kept and tried first ever after.
-fn check<S: Strategy>(name: &'static str, cases: u32, inputs: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>)
-where
+fn check<S: Strategy>(
+    name: &'static str,
+    cases: u32,
+    inputs: &S,
+    property: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) where
     S::Value: std::fmt::Debug,
 {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots/regressions/models.txt");
@@ -246,12 +250,21 @@ fn what_was_synced_stays_until_it_is_changed() {
         }
         for model in ALL {
             let space = player.space(model);
-            let inside = |c: &Cut| (from..=until).contains(&(c.records as usize)) && (c.inside.is_none() || (c.records as usize) < until);
+            let inside = |c: &Cut| {
+                (from..=until).contains(&(c.records as usize)) && (c.inside.is_none() || (c.records as usize) < until)
+            };
             for cut in player.cuts().into_iter().filter(inside).filter(|c| is_small(&space, model, *c)) {
                 for bits in states(&space, model, cut) {
                     looked.set(looked.get() + 1);
                     let tree = space.view(&bits).tree();
-                    prop_assert_eq!(&content_at(&tree, path), &promised, "{} at {}: {}", model.name(), cut, shown(&tree));
+                    prop_assert_eq!(
+                        &content_at(&tree, path),
+                        &promised,
+                        "{} at {}: {}",
+                        model.name(),
+                        cut,
+                        shown(&tree)
+                    );
                 }
             }
         }

@@ -7,5 +7,6 @@ pub mod explore;
 pub mod fs;
 pub mod oci;
 pub mod registry;
+pub mod report;
 pub mod strategy;
 pub mod workload;

@@ -11,6 +11,7 @@
 
 pub mod memo;
 pub mod minimise;
+pub mod replay;
 pub mod states;
 
 use std::collections::BTreeMap;
