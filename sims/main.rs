@@ -1,4 +1,5 @@
 //! The one test binary: each module is a suite.
+#![cfg(test)]
 
 mod explorer;
 mod fs_contract;

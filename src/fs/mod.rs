@@ -10,7 +10,8 @@
 //! behind the caller's back: there are no default methods here, helpers live in [`FsExt`] and [`FileExt`].
 //!
 //! Paths are relative to the root that the implementation was given, `/`-separated, without `.`, `..` or empty
-//! components ([`check_path`]); the root itself is the empty path.
+//! components ([`check_path`]); the root itself is the empty path. Where several errors apply to a call, the one that
+//! Linux reports wins, on every implementation.
 
 pub mod hooked;
 pub mod real;
@@ -150,8 +151,8 @@ pub trait Fs: Clone + Send + Sync + 'static {
     /// never neither. Volatile; a sync of either directory makes it durable in part, of both in whole. It says
     /// nothing about the file's bytes.
     ///
-    /// Two names of one inode: nothing happens. Errors: `NotFound`, `NotADirectory`, `IsADirectory`, `NotEmpty`,
-    /// `InvalidInput` (a directory into itself).
+    /// Two names of one inode: nothing happens, both stay. Errors: `NotFound`, `NotADirectory`, `IsADirectory`,
+    /// `NotEmpty` (also: anything onto a directory that contains it), `InvalidInput` (a directory into itself, the root).
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Gives the file `existing` a second name. Volatile. Errors: `AlreadyExists`, `NotFound`, `Denied` (directories).
@@ -188,13 +189,14 @@ pub trait File: Send + Sync + 'static {
 
     /// Writes at `offset` and returns how many bytes were taken (a short write is legal; 0 only for no bytes).
     /// Extends the file when it must, with zeros in a gap. Volatile: after a power cut any of the 512-byte sectors
-    /// may be old or new, and the length too. Errors: `NoSpace`, `Io`, `ReadOnly`.
+    /// may be old or new, and the length too. Errors: `NoSpace`, `Io`, `ReadOnly`, `InvalidInput` (opened for reading,
+    /// or an end past `i64::MAX`).
     fn write_at(&self, offset: u64, data: Bytes) -> impl Future<Output = Result<usize>> + Send;
 
-    /// ftruncate, down or up (up: zeros). Volatile.
+    /// ftruncate, down or up (up: zeros). Volatile. Errors: as [`write_at`](File::write_at).
     fn set_len(&self, len: u64) -> impl Future<Output = Result<()>> + Send;
 
-    /// fstat.
+    /// fstat; after the last name went, `nlink` is 0.
     fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send;
 
     /// fdatasync: bytes and length survive from here on. Not the name. After an error the kernel may have marked

@@ -13,37 +13,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields are the arguments of the calls")]
 pub enum Call {
-    /// [`Fs::open`] of a file that must exist.
+    /// [`Fs::open`](super::Fs::open) of a file that must exist.
     Open { path: String },
-    /// [`Fs::open`] that may create ([`OpenMode::Create`], [`OpenMode::CreateNew`]), whether it did or not.
+    /// [`Fs::open`](super::Fs::open) that may create ([`OpenMode::Create`](super::OpenMode::Create), [`OpenMode::CreateNew`](super::OpenMode::CreateNew)), whether it did or not.
     OpenCreate { path: String },
-    /// [`File::read_at`]; `len` as asked for, in a trace as delivered.
+    /// [`File::read_at`](super::File::read_at); `len` as asked for, in a trace as delivered.
     Read { path: String, offset: u64, len: u64 },
-    /// [`File::write_at`]; `len` as asked for, in a trace as taken.
+    /// [`File::write_at`](super::File::write_at); `len` as asked for, in a trace as taken.
     Write { path: String, offset: u64, len: u64 },
-    /// [`File::set_len`].
+    /// [`File::set_len`](super::File::set_len).
     Truncate { path: String, len: u64 },
-    /// [`File::sync_data`].
+    /// [`File::sync_data`](super::File::sync_data).
     SyncData { path: String },
-    /// [`File::sync_all`].
+    /// [`File::sync_all`](super::File::sync_all).
     SyncAll { path: String },
-    /// [`Fs::sync_dir`].
+    /// [`Fs::sync_dir`](super::Fs::sync_dir).
     SyncDir { path: String },
-    /// [`Fs::sync_fs`].
+    /// [`Fs::sync_fs`](super::Fs::sync_fs).
     SyncFs,
-    /// [`Fs::rename`].
+    /// [`Fs::rename`](super::Fs::rename).
     Rename { from: String, to: String },
-    /// [`Fs::hard_link`].
+    /// [`Fs::hard_link`](super::Fs::hard_link).
     Link { existing: String, new: String },
-    /// [`Fs::unlink`].
+    /// [`Fs::unlink`](super::Fs::unlink).
     Unlink { path: String },
-    /// [`Fs::mkdir`].
+    /// [`Fs::mkdir`](super::Fs::mkdir).
     Mkdir { path: String },
-    /// [`Fs::rmdir`].
+    /// [`Fs::rmdir`](super::Fs::rmdir).
     Rmdir { path: String },
-    /// [`Fs::read_dir`].
+    /// [`Fs::read_dir`](super::Fs::read_dir).
     ReadDir { path: String },
-    /// [`Fs::metadata`] and [`File::metadata`].
+    /// [`Fs::metadata`](super::Fs::metadata) and [`File::metadata`](super::File::metadata).
     Stat { path: String },
 }
 

@@ -86,38 +86,44 @@ pub async fn run<F: Fs>(
     Ok(runner.sessions)
 }
 
+/// Goes on after a crash of the process behind the first `passed` of the marks of `ops`: opens the registry anew, tries
+/// what was under way again, and runs the rest, as clients do that got no answer. A blob that was being uploaded is
+/// sent again from its beginning; a deletion that finds nothing left has succeeded.
+pub async fn again<F: Fs>(
+    strategy: &str,
+    fs: F,
+    world: World,
+    contents: &Contents,
+    ops: &[Op],
+    passed: usize,
+    mut on_mark: impl FnMut(Mark),
+) -> Result<(), RunError> {
+    let mut runner = Runner::open(strategy, fs, world, contents).await?;
+    for (i, op) in ops.iter().enumerate().skip(passed / 2) {
+        if 2 * i >= passed {
+            on_mark(Mark::Begin(i));
+        }
+        if let Op::Append { upload, .. } | Op::Resume { upload } | Op::Commit { upload } = op
+            && !runner.sessions.contains_key(upload)
+        {
+            let start = ops.iter().find(|o| matches!(o, Op::StartUpload { upload: u, .. } if u == upload));
+            runner.step(start.unwrap_or(op)).await?;
+        }
+        match runner.step(op).await {
+            Err(RunError::Refused { why: Error::ManifestUnknown(_) | Error::BlobUnknown(_), .. })
+                if matches!(op, Op::DeleteManifest { .. } | Op::DeleteTag { .. } | Op::DeleteBlob { .. }) => {}
+            other => other?,
+        }
+        on_mark(Mark::End(i));
+    }
+    Ok(())
+}
+
 impl<'c, F: Fs> Runner<'c, F> {
     /// Opens the registry that `fs` holds, as a restart does.
     pub async fn open(strategy: &str, fs: F, world: World, contents: &'c Contents) -> Result<Self, RunError> {
         let registry = Registry::open(strategy, fs.clone(), world.clone()).await?;
         Ok(Self { strategy: strategy.to_owned(), fs, world, contents, registry, sessions: Sessions::new() })
-    }
-
-    /// Takes up `sessions` of an earlier process, as clients do that lost their connection: each is asked where to go
-    /// on. Those that the registry does not know any more are begun anew.
-    pub async fn reconnect(&mut self, sessions: Sessions) -> Result<(), RunError> {
-        for (upload, mut session) in sessions {
-            match self.registry.upload_offset(&session.repo, &session.id).await {
-                Ok(offset) => {
-                    session.sent_bytes = offset;
-                    self.sessions.insert(upload, session);
-                }
-                Err(_) => {
-                    let Session { repo, content, .. } = session;
-                    self.step(&Op::StartUpload { upload, repo, content }).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries an operation again whose answer was lost: a deletion that finds nothing has been done already.
-    pub async fn retry(&mut self, op: &Op) -> Result<(), RunError> {
-        let deletes = matches!(op, Op::DeleteManifest { .. } | Op::DeleteTag { .. } | Op::DeleteBlob { .. });
-        match self.step(op).await {
-            Err(RunError::Refused { why: Error::ManifestUnknown(_) | Error::BlobUnknown(_), .. }) if deletes => Ok(()),
-            other => other,
-        }
     }
 
     /// The upload sessions so far.

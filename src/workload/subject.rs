@@ -4,24 +4,24 @@
 //! [`crate::explore`]. Fresh identifiers come from fixed streams, one for the setup, one for the run and one for what
 //! happens after a crash, so that every run does the same calls and a retry never meets an identifier of the first try.
 
-use super::Workload;
-use super::op::Op;
-use super::probe::{self, Probe, probes};
-use super::run::{self, RunError, Runner, Sessions};
-use crate::check::{self, recovery};
+use super::probe::{self, Probe};
+use super::run::{self, RunError, Sessions};
+use super::{Workload, probe::probes};
+use crate::check;
 use crate::disk::SimFs;
 use crate::env::{World, run_now};
 use crate::explore::{Observation, Subject};
 use crate::fs::{FileKind, Fs};
+use crate::registry::Registry;
 
 /// The stream of identifiers of the setup.
 const SETUP_IDS: u64 = 1;
 /// The stream of identifiers of the run.
 const RUN_IDS: u64 = 2;
-/// The stream of identifiers of a process that goes on after a crash of the one before it.
-const RESTART_IDS: u64 = 3;
-/// The stream of identifiers of everything after the last crash.
-const AFTER_CRASH_IDS: u64 = 4;
+/// The stream of identifiers of clients that go on after a restart.
+const AFTER_RESTART_IDS: u64 = 4;
+/// The stream of identifiers of everything after a crash.
+const AFTER_CRASH_IDS: u64 = 3;
 
 /// A strategy and a workload that runs on it.
 #[derive(Debug, Clone)]
@@ -66,40 +66,6 @@ impl RegistrySubject {
         let world = World::simulated(RUN_IDS);
         run_now(run::run(&self.strategy, fs, world, &self.workload.contents, &self.workload.ops, on_mark))
     }
-
-    /// A new process, and the clients of the old one that finish what is left behind the first `marks` marks.
-    async fn go_on(&self, disk: &SimFs, marks: usize) -> Result<(), RunError> {
-        let Workload { ops, contents, .. } = &self.workload;
-        let mut runner = Runner::open(&self.strategy, disk.clone(), World::simulated(RESTART_IDS), contents).await?;
-        runner.step(&Op::CollectLitter).await?;
-        let (done, under_way) = (marks / 2, marks % 2 == 1);
-        runner.reconnect(self.unfinished(done)).await?;
-        for (i, op) in ops.iter().enumerate().skip(done) {
-            if i == done && under_way {
-                runner.retry(op).await?;
-            } else {
-                disk.mark(2 * i as u32);
-                runner.step(op).await?;
-            }
-            disk.mark(2 * i as u32 + 1);
-        }
-        Ok(())
-    }
-
-    /// The sessions that are open after the first `done` operations.
-    fn unfinished(&self, done: usize) -> Sessions {
-        let mut open = Sessions::new();
-        for op in &self.workload.ops[..done] {
-            match op {
-                Op::StartUpload { upload, .. } => {
-                    open.extend(self.sessions.get(upload).map(|s| (*upload, s.clone())));
-                }
-                Op::Commit { upload } => drop(open.remove(upload)),
-                _ => {}
-            }
-        }
-        open
-    }
 }
 
 impl Subject for RegistrySubject {
@@ -120,12 +86,23 @@ impl Subject for RegistrySubject {
 
     fn recover(&self, disk: &SimFs) -> Result<(), String> {
         let world = World::simulated(AFTER_CRASH_IDS);
-        let recovered = run_now(recovery::recover_everything(&self.strategy, disk.clone(), world));
-        recovered.map(drop).map_err(|e| e.to_string())
+        let start = async {
+            let registry = Registry::open(&self.strategy, disk.clone(), world).await.map_err(|e| e.to_string())?;
+            registry.collect_litter().await.map_err(|e| e.to_string())
+        };
+        run_now(start).map(drop)
     }
 
     fn restart(&self, disk: &SimFs, marks: usize) -> Result<(), String> {
-        run_now(self.go_on(disk, marks)).map_err(|e| e.to_string())
+        let mut passed = marks as u32;
+        let mark = |_| {
+            disk.mark(passed);
+            passed += 1;
+        };
+        let world = World::simulated(AFTER_RESTART_IDS);
+        let ops = &self.workload.ops[..];
+        let again = run::again(&self.strategy, disk.clone(), world, &self.workload.contents, ops, marks, mark);
+        run_now(again).map_err(|e| e.to_string())
     }
 
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Probe> {

@@ -2,7 +2,6 @@
 
 use super::image::{Image, RECORDED_LAYER_BYTES};
 use super::*;
-use crate::check::oracle::{Expect, Oracle};
 
 fn images() -> (Image, Image) {
     let image = |seed| Image::generated(seed, "latest".parse().unwrap(), &RECORDED_LAYER_BYTES);
@@ -40,10 +39,8 @@ fn the_five_workloads() {
     assert_ne!(retag.setup[4], retag.ops[4]);
 
     let delete = named("delete");
-    assert_eq!(
-        (verbs(&delete.setup), verbs(&delete.ops)),
-        (verbs(&push.ops), vec!["delete manifest ".into()]).clone_ends()
-    );
+    assert_eq!(verbs(&delete.setup), PUSH);
+    assert!(matches!(&delete.ops[..], [Op::DeleteManifest { .. }]));
 
     let gc = named("gc");
     assert_eq!(gc.setup.len(), 11);
