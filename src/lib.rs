@@ -1,6 +1,7 @@
 //! pullplug: a deterministic crash-test harness for container-registry storage.
 
 pub mod check;
+pub mod cli;
 pub mod disk;
 pub mod env;
 pub mod explore;

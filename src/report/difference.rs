@@ -68,7 +68,13 @@ fn seen(has: Option<&Content>, wanted: Option<&Content>) -> String {
     let differ: Vec<_> = chunks.enumerate().filter(|(_, (a, b))| a != b).collect();
     let (Some((first, _)), true) = (differ.first(), a.len() as u64 > MAX_SHOWN_BYTES) else { return kind(has) };
     let among = |byte: u8| differ.iter().all(|(_, (a, _))| a.iter().all(|x| *x == byte));
-    let how = if among(0) { ", zero there" } else if among(STALE_BYTE) { ", stale there" } else { "" };
+    let how = if among(0) {
+        ", zero there"
+    } else if among(STALE_BYTE) {
+        ", stale there"
+    } else {
+        ""
+    };
     format!("{}; {} other, the first is {first}{how}", kind(has), counted(differ.len() as u64, "sector"))
 }
 

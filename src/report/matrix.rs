@@ -125,6 +125,12 @@ fn legend(document: &Document) -> String {
         sampled,
         cells.len(),
     );
-    let _ = writeln!(out, "{}, seed {}, at most {} states in a cell", document.loss, document.seed, grouped(document.budget));
+    let _ = writeln!(
+        out,
+        "{}, seed {}, at most {} states in a cell",
+        document.loss,
+        document.seed,
+        grouped(document.budget)
+    );
     out
 }

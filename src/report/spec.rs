@@ -108,7 +108,8 @@ impl std::str::FromStr for Spec {
     fn from_str(s: &str) -> Result<Self, SpecError> {
         let wrong = |why: String| SpecError(format!("{s:?} does not name a crash: {why}"));
         let mut parts = s.split('/');
-        let mut word = |what: &str| parts.next().filter(|p| !p.is_empty()).ok_or_else(|| wrong(format!("{what} is missing")));
+        let mut word =
+            |what: &str| parts.next().filter(|p| !p.is_empty()).ok_or_else(|| wrong(format!("{what} is missing")));
         let (strategy, model) = (word("the strategy")?.to_owned(), word("the model")?.to_owned());
         let (workload, loss) = (word("the workload")?.to_owned(), word("the kind of loss")?);
         let known = || wrong(format!("there is no loss {loss:?}; known are {}", LOSSES.map(Loss::name).join(", ")));
@@ -228,7 +229,8 @@ mod tests {
         };
         let word = "durable/posix/push/power-cut/no-dangling-link/restart@7.2/crash@57:4-6,9/recovery@3.1/run@001a2b3c";
         assert_eq!(spec(crash.clone()).to_string(), word);
-        let bare = Spec { invariant: None, run: None, ..spec(Crash { restarted_at: None, in_recovery: None, ..crash }) };
+        let bare =
+            Spec { invariant: None, run: None, ..spec(Crash { restarted_at: None, in_recovery: None, ..crash }) };
         assert_eq!(bare.to_string(), "durable/posix/push/power-cut/crash@57:4-6,9");
         assert_eq!(bare.to_string().parse(), Ok(bare));
     }

@@ -118,9 +118,8 @@ fn of_each_strategy_the_smallest_and_broken_claims_first() {
     b.findings[0].size = (1, 1, 9);
     let c = cell("other", "xfs", "push", &["no-torn-link"]);
     let mut document = document(vec![a, b, c]);
-    let picked = |d: &Document| {
-        d.smallest().iter().map(|(c, f)| (c.strategy.clone(), c.model, f.invariant)).collect::<Vec<_>>()
-    };
+    let picked =
+        |d: &Document| d.smallest().iter().map(|(c, f)| (c.strategy.clone(), c.model, f.invariant)).collect::<Vec<_>>();
     let other = ("other".to_owned(), "xfs", "no-torn-link");
     assert_eq!(picked(&document), [("durable".to_owned(), "btrfs", "acked-survives"), other.clone()]);
     document.cells[1].broken_claims.push("no-torn-link");
