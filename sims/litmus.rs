@@ -44,7 +44,7 @@ fn truncate_then_write() {
 fn truncate_then_write_unsynced() {
     litmus(
         "truncate_then_write_unsynced",
-        "Truncate then write, no sync: a block written into the freed range depends on the shrink, but not in posix.",
+        "Truncate then write, no sync: a block in the freed range depends on the shrink, but not in posix.",
         "create a; write a 0 71 A",
         "open a; truncate a 0; write a 0 71 B",
     );
@@ -139,7 +139,7 @@ fn tearing_at_blocks() {
 fn tearing_of_an_extension() {
     litmus(
         "tearing_of_an_extension",
-        "One extending write over two sectors, then one call more: zeros only inside the last write in journal.",
+        "One extending write over two sectors, then a call more: zeros only in the last write in journal.",
         "create a",
         "append a 1024 A; mkdir d",
     );
@@ -189,7 +189,7 @@ fn fsync_of_a_clean_inode() {
 fn fsync_after_an_overwrite() {
     litmus(
         "fsync_after_an_overwrite",
-        "An overwrite changes no metadata: its fsync commits no journal, and brings no earlier change of the tree.",
+        "An overwrite changes no metadata: its fsync commits no journal, brings no earlier change of names.",
         "create a; append a 71 A",
         "mkdir d; write a 0 71 B; fsync a",
     );

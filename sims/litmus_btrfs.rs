@@ -6,9 +6,9 @@ use crate::litmus::litmus;
 fn fsynced_link_without_the_rename() {
     litmus(
         "btrfs_fsynced_link_without_the_rename",
-        "The blob is durable and clean, then renamed; the link after it is fsynced. The rename may be gone on btrfs.",
-        "mkdir blobs; mkdir links; mkdir up; create up/data; append up/data 71 A",
-        "rename up/data blobs/data; create links/link; append links/link 71 L; fsync links/link",
+        "A durable, clean blob is renamed, a link after it fsynced. The rename may be gone on btrfs.",
+        "mkdir b; mkdir l; mkdir u; create u/data; append u/data 71 A",
+        "rename u/data b/data; create l/link; append l/link 71 L; fsync l/link",
     );
 }
 
@@ -17,8 +17,8 @@ fn rename_logged_with_the_inode() {
     litmus(
         "btrfs_rename_logged_with_the_inode",
         "The blob is fsynced, renamed, and the link fsynced: only a commit before the rename can lose it.",
-        "mkdir blobs; mkdir links; mkdir up; create up/data",
-        "append up/data 71 A; fsync up/data; rename up/data blobs/data; create links/link; fsync links/link",
+        "mkdir b; mkdir l; mkdir u; create u/data",
+        "append u/data 71 A; fsync u/data; rename u/data b/data; create l/link; fsync l/link",
     );
 }
 
@@ -26,9 +26,9 @@ fn rename_logged_with_the_inode() {
 fn rename_out_of_a_logged_directory() {
     litmus(
         "btrfs_rename_out_of_a_logged_directory",
-        "The old directory was logged since the commit: the rename enters the log, durable at the next log sync.",
-        "mkdir up; mkdir blobs; create up/data; append up/data 71 A",
-        "create up/x; fsync up; rename up/data blobs/data; create blobs/link; fsync blobs/link",
+        "The old directory was logged since the commit: the rename is durable at the next log sync.",
+        "mkdir u; mkdir b; create u/data; append u/data 71 A",
+        "create u/x; fsync u; rename u/data b/data; create b/link; fsync b/link",
     );
 }
 
@@ -37,8 +37,8 @@ fn rename_into_a_synced_directory() {
     litmus(
         "btrfs_rename_into_a_synced_directory",
         "fsync of the new directory logs its new entry, and with it the whole rename.",
-        "mkdir up; mkdir blobs; create up/data; append up/data 71 A",
-        "mkdir z; rename up/data blobs/data; fsync blobs",
+        "mkdir u; mkdir b; create u/data; append u/data 71 A",
+        "mkdir z; rename u/data b/data; fsync b",
     );
 }
 

@@ -76,7 +76,7 @@ fn rename_then_fsync_of_the_old_directory() {
 fn split_rename() {
     litmus(
         "split_rename",
-        "A rename over a file, all durable before: old, new; if it splits also both, neither, replaced name gone.",
+        "A rename over a file, all durable before. If it splits: both, neither, the replaced name gone.",
         "mkdir d; mkdir e; create d/t; append d/t 71 B; create e/a; append e/a 71 A",
         "rename d/t e/a",
     );
@@ -116,7 +116,7 @@ fn no_auto_da_alloc_at_rename_to_a_new_name() {
 fn auto_da_alloc_at_close() {
     litmus(
         "auto_da_alloc_at_close",
-        "Closing a file that was truncated to 0 allocates (ext4) or flushes (xfs) ahead of what is logged later.",
+        "Closing a file that was truncated to 0 allocates (ext4) or flushes (xfs), ahead of what follows.",
         "create a; append a 71 A",
         "open a; truncate a 0; append a 71 B; close a; mkdir d; fsync d",
     );
@@ -136,7 +136,7 @@ fn no_auto_da_alloc_before_close() {
 fn auto_da_alloc_at_close_of_a_new_file() {
     litmus(
         "auto_da_alloc_at_close_of_a_new_file",
-        "A new, empty file truncated to 0: ext4 allocates at its close too; on xfs nothing was cut off, no flush.",
+        "A new, empty file truncated to 0: ext4 allocates at its close too; xfs lost nothing, no flush.",
         "",
         "create a; truncate a 0; append a 71 B; close a; mkdir d; fsync d",
     );
@@ -166,7 +166,7 @@ fn hard_link_shares_its_bytes() {
 fn mkdir_then_create_then_fsync() {
     litmus(
         "mkdir_then_create_then_fsync",
-        "mkdir, create in it, fsync of the directory: its own name in its parent comes along, but not in posix.",
+        "mkdir, create in it, fsync of the directory: its own name comes along, but not in posix.",
         "",
         "mkdir d; create d/a; append d/a 71 A; fsync d",
     );
@@ -176,7 +176,7 @@ fn mkdir_then_create_then_fsync() {
 fn new_ancestors() {
     litmus(
         "new_ancestors",
-        "fsync of a file two new directories down: btrfs logs the new ancestors that it needs, not what else is new.",
+        "fsync of a file two new directories down: btrfs logs the ancestors that it needs, no more.",
         "",
         "mkdir d; mkdir d/e; mkdir x; create d/e/a; append d/e/a 71 A; fsync d/e/a",
     );
@@ -216,7 +216,7 @@ fn two_files_in_one_directory() {
 fn metadata_of_one_file() {
     litmus(
         "metadata_of_one_file",
-        "A shrink and a second name in another directory: metadata of one file, ordered in the weak reading too.",
+        "A shrink and a second name elsewhere: metadata of one file, ordered in the weak reading too.",
         "mkdir d; create a; append a 71 A",
         "open a; truncate a 0; link a d/b",
     );

@@ -1,7 +1,9 @@
 //! The one test binary: each module is a suite.
 #![cfg(test)]
 
+mod checks;
 mod explorer;
+mod faults;
 mod fs_contract;
 mod fs_hooked;
 mod fs_machine;
@@ -9,6 +11,7 @@ mod fs_real;
 mod litmus;
 mod litmus_btrfs;
 mod litmus_names;
+mod measured;
 mod models;
 mod registry;
 mod script;

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use pullplug::disk::SimFs;
-use pullplug::disk::crash::{Loss, families, free_atoms};
-use pullplug::disk::effect::{Cut, What};
+use pullplug::disk::crash::{Loss, families, free_atoms, whole};
+use pullplug::disk::effect::{Cut, What, executed};
+use pullplug::disk::fault::{FailedPages, FaultRates, Faults};
 use pullplug::disk::model::{ALL, Journal, PersistenceModel, named};
 use pullplug::disk::space::{Bits, Space};
 use pullplug::disk::tree::Tree;
+use pullplug::env::choice::{Recorded, recorded};
 
 use crate::script::{Player, calls, shown, states, states_of};
 
@@ -76,13 +78,15 @@ fn check<S: Strategy>(
     S::Value: std::fmt::Debug,
 {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots/regressions/models.txt");
+    let default = ProptestConfig::default();
     let config = ProptestConfig {
-        cases,
+        // PROPTEST_CASES, 256 if it is not set, scales all.
+        cases: (cases * default.cases).div_ceil(256),
         source_file: Some(file!()),
         test_name: Some(name),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
         max_shrink_iters: 4000,
-        ..ProptestConfig::default()
+        ..default
     };
     if let Err(e) = TestRunner::new(config).run(inputs, property) {
         panic!("{name}: {e}");
@@ -98,6 +102,22 @@ fn played(script: &str) -> Player {
     player
 }
 
+/// The same on a disk on which writes may be short and syncs fail.
+fn played_with_faults(script: &str, choices: Recorded, failed_pages: FailedPages) -> Player {
+    let mut player = Player::after(SETUP);
+    let rates = FaultRates { sync_failure_one_in: 3, short_write_one_in: 4, failed_pages, ..FaultRates::default() };
+    player.fs.set_faults(Some(Faults::new(rates, Box::new(choices))));
+    for call in calls(script) {
+        let _ = player.call(call);
+    }
+    player
+}
+
+/// A script, and what the faults choose while it runs.
+fn faulty(max_calls: usize) -> impl Strategy<Value = (String, Recorded, FailedPages)> {
+    (script(max_calls), recorded(8), prop::sample::select(&[FailedPages::KeepNew, FailedPages::Revert][..]))
+}
+
 /// Whether all families at `cut` are small enough to be enumerated.
 fn is_small(space: &Space, model: &dyn PersistenceModel, cut: Cut) -> bool {
     families(space, model, Loss::PowerCut, cut).iter().all(|f| free_atoms(f).len() <= MAX_FREE_ATOMS)
@@ -111,8 +131,8 @@ fn visible(space: &Space, model: &dyn PersistenceModel, cut: Cut) -> BTreeMap<u1
 #[test]
 fn containments_hold() {
     let (tried, skipped) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    check("containments_hold", 400, &script(7), |script| {
-        let player = played(&script);
+    check("containments_hold", 400, &faulty(10), |(script, choices, failed_pages)| {
+        let player = played_with_faults(&script, choices, failed_pages);
         let spaces: Vec<Space> = ALL.iter().map(|m| player.space(*m)).collect();
         for cut in player.cuts() {
             if !ALL.iter().zip(&spaces).all(|(m, s)| is_small(s, *m, cut)) {
@@ -136,6 +156,7 @@ fn containments_hold() {
         Ok(())
     });
     let (tried, skipped): (u32, u32) = (tried.get(), skipped.get());
+    println!("{tried} cuts were compared and {skipped} skipped as too large");
     assert!(tried > 3 * skipped, "{tried} cuts were compared and {skipped} skipped as too large");
 }
 
@@ -181,8 +202,8 @@ fn count_closed(space: &Space, family: &pullplug::disk::model::Family) -> usize 
 
 #[test]
 fn a_process_crash_leaves_the_live_tree() {
-    check("process_crash", 300, &script(12), |script| {
-        let player = played(&script);
+    check("process_crash", 300, &faulty(12), |(script, choices, failed_pages)| {
+        let player = played_with_faults(&script, choices, failed_pages);
         let live = shown(&player.fs.tree());
         for model in ALL {
             let space = player.space(model);
@@ -194,7 +215,13 @@ fn a_process_crash_leaves_the_live_tree() {
             }
         }
         let (base, log) = player.fs.snapshot();
-        prop_assert_eq!(&shown(&SimFs::replayed(base, log).tree()), &live);
+        prop_assert_eq!(&shown(&SimFs::replayed(base.clone(), log.clone()).tree()), &live);
+        // Inside a write as well: what the restarted machine reads is what the log up to there says.
+        let space = player.space(&Journal);
+        for cut in player.cuts() {
+            let restarted = SimFs::replayed(base.clone(), executed(&log, cut)).tree();
+            prop_assert_eq!(shown(&space.view(&whole(&space, cut)).tree()), shown(&restarted), "{}", cut);
+        }
         Ok(())
     });
 }
@@ -238,12 +265,14 @@ fn what_was_synced_stays_until_it_is_changed() {
         if !syncs.map(|call| player.call(&call)).all(|r| r.is_ok()) {
             return Ok(());
         }
-        let promised = content_at(&player.fs.tree(), path);
+        let stands =
+            |fs: &SimFs| (fs.tree().walk(path, |_, _| {}).ok().and_then(|p| p.ino), content_at(&fs.tree(), path));
+        let promised = stands(&player.fs);
         let from = player.fs.snapshot().1.len();
         let mut until = from;
         for call in calls(&after) {
             let _ = player.call(call);
-            if content_at(&player.fs.tree(), path) != promised {
+            if stands(&player.fs) != promised {
                 break;
             }
             until = player.fs.snapshot().1.len();
@@ -259,7 +288,7 @@ fn what_was_synced_stays_until_it_is_changed() {
                     let tree = space.view(&bits).tree();
                     prop_assert_eq!(
                         &content_at(&tree, path),
-                        &promised,
+                        &promised.1,
                         "{} at {}: {}",
                         model.name(),
                         cut,

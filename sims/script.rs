@@ -207,6 +207,7 @@ pub fn table(about: &str, setup: &str, script: &str) -> String {
         out += format!("{live} {outcome}{pad}  {}", marks.join(" ")).trim_end();
         out.push('\n');
     }
+    assert!(out.lines().all(|l| l.chars().count() <= 100), "for people with 100 columns:\n{out}");
     out
 }
 

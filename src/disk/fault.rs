@@ -21,7 +21,8 @@ pub enum FaultKind {
     /// fsync fails with EIO; of a file: its dirty pages are marked clean; of a directory or the file system: it turns
     /// read-only.
     SyncFailure,
-    /// A call fails with ENOSPC because the byte budget is used up. (Not by choice: by the budget.)
+    /// A write takes fewer bytes, or fails with ENOSPC, because the byte budget is used up. (Not by choice: by the
+    /// budget, and counted by the disk.)
     NoSpace,
 }
 
@@ -102,14 +103,9 @@ impl Faults {
         } as usize;
         let fires = one_in > 0 && self.chooser.choose(one_in) == one_in - 1;
         if fires {
-            self.count(kind);
+            self.fired[kind as usize] += 1;
         }
         fires
-    }
-
-    /// Counts a fault that fired.
-    pub fn count(&mut self, kind: FaultKind) {
-        self.fired[kind as usize] += 1;
     }
 
     /// How often a fault fired.

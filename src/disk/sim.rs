@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::effect::{Effect, Record, SECTOR_BYTES, SECTORS_PER_BLOCK, SectorWrite, What};
 use super::fault::{FailedPages, FaultKind, Faults};
@@ -38,6 +38,8 @@ struct Disk {
     reads: Option<Vec<Read>>,
     read_only: bool,
     capacity_bytes: Option<u64>,
+    /// How often the byte budget refused a byte.
+    no_space: u64,
 }
 
 impl SimFs {
@@ -102,9 +104,13 @@ impl SimFs {
         self.lock().faults = faults;
     }
 
-    /// How often a fault fired.
+    /// How often a fault fired: since its faults were installed, or for [`FaultKind::NoSpace`] ever.
     pub fn fired(&self, kind: FaultKind) -> u64 {
-        self.lock().faults.as_ref().map_or(0, |f| f.fired(kind))
+        let disk = self.lock();
+        match kind {
+            FaultKind::NoSpace => disk.no_space,
+            _ => disk.faults.as_ref().map_or(0, |f| f.fired(kind)),
+        }
     }
 
     /// Limits the bytes that files may take, counted in whole sectors; `None` for no limit.
@@ -128,7 +134,14 @@ impl SimFs {
         let (source, target) = (disk.file("misdirect", from)?, disk.file("misdirect", to)?);
         let bad = || FsError::new(ErrorKind::InvalidInput, "misdirect", from);
         let sector = disk.tree.file(source).ok_or_else(bad)?.read(from_sector * SECTOR_BYTES, SECTOR_BYTES as usize);
-        disk.overwrite_at_rest(target, to_sector * SECTOR_BYTES, sector);
+        // The whole sector lands there; what lies behind the target's end is not seen.
+        let room = disk.tree.file(target).ok_or_else(bad)?.len.saturating_sub(to_sector * SECTOR_BYTES);
+        let mut whole = BytesMut::from(&sector[..]);
+        whole.resize(room.min(SECTOR_BYTES) as usize, 0);
+        if whole.is_empty() {
+            return Err(FsError::new(ErrorKind::InvalidInput, "misdirect", to));
+        }
+        disk.overwrite_at_rest(target, to_sector * SECTOR_BYTES, whole.freeze());
         Ok(())
     }
 }
@@ -269,14 +282,12 @@ impl Disk {
             return Err(FsError::new(ErrorKind::Io, "write", path));
         }
         let mut len = data.len();
-        if self.fires(FaultKind::ShortWrite) {
+        if len > 1 && self.fires(FaultKind::ShortWrite) {
             len = self.faults.as_mut().map_or(len, |f| f.shorten(len));
         }
         let fits = self.fitting(ino, offset, len);
         if fits < len {
-            if let Some(faults) = &mut self.faults {
-                faults.count(FaultKind::NoSpace);
-            }
+            self.no_space += 1;
             if fits == 0 {
                 return Err(FsError::new(ErrorKind::NoSpace, "write", path));
             }
@@ -323,24 +334,25 @@ impl Disk {
 
     /// fsync: `what` is what a success logs.
     fn sync(&mut self, call: &'static str, path: &str, what: What) -> Result<()> {
+        self.writable(call, path)?;
         if !self.fires(FaultKind::SyncFailure) {
             let shown = if path.is_empty() { call.to_owned() } else { format!("{call} {path}") };
             self.push(shown, what);
             return Ok(());
         }
         if let What::SyncFile(ino) = what {
-            if self.faults.as_ref().is_some_and(|f| f.rates.failed_pages == FailedPages::Revert) {
-                self.revert(ino);
-            }
             self.push(format!("{call} {path} = EIO"), What::SyncFailed(ino));
+            if self.faults.as_ref().is_some_and(|f| f.rates.failed_pages == FailedPages::Revert) {
+                self.revert(ino, path);
+            }
         } else {
             self.read_only = true;
         }
         Err(FsError::new(ErrorKind::Io, call, path))
     }
 
-    /// Puts a file's bytes back to what the last completed sync of it left.
-    fn revert(&mut self, ino: Ino) {
+    /// Puts a file's bytes back to what the last completed sync of it left, and logs that as a change.
+    fn revert(&mut self, ino: Ino, path: &str) {
         let covers = |r: &Record| matches!(&r.what, What::SyncFs) || r.what == What::SyncFile(ino);
         let synced = self.log.iter().rposition(covers).map_or(0, |i| i + 1);
         let mut tree = self.base.clone();
@@ -350,9 +362,16 @@ impl Disk {
                 apply(&mut tree, effect);
             }
         }
-        if let (Some(old), Some(now)) = (tree.file(ino).cloned(), self.tree.file_mut(ino)) {
-            *now = old;
+        let (Some(old), Some(now)) = (tree.file(ino), self.tree.file(ino)) else { return };
+        let mut effects = Vec::new();
+        if old.len != now.len {
+            effects.push(Effect::Size { inode: ino, before: now.len, after: old.len });
         }
+        for (sector, bytes) in old.sectors.iter().filter(|(s, b)| now.sectors.get(s) != Some(b)) {
+            let write = SectorWrite { sector: *sector, bytes: bytes.clone(), fresh: false };
+            effects.push(Effect::Block { inode: ino, index: sector / SECTORS_PER_BLOCK, sectors: vec![write] });
+        }
+        self.execute(format!("revert {path}"), effects);
     }
 
     fn overwrite_at_rest(&mut self, ino: Ino, offset: u64, data: Bytes) {
@@ -590,7 +609,7 @@ impl File for SimFile {
             return Err(FsError::new(ErrorKind::Io, "read", &self.path));
         }
         let mut bytes = disk.tree.file(self.ino).map_or_else(Bytes::new, |c| c.read(offset, len));
-        if disk.fires(FaultKind::ShortRead) {
+        if bytes.len() > 1 && disk.fires(FaultKind::ShortRead) {
             let len = disk.faults.as_mut().map_or(bytes.len(), |f| f.shorten(bytes.len()));
             bytes.truncate(len);
         }

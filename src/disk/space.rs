@@ -6,13 +6,13 @@
 //! applied or copied to look at a state: [`View`] answers what an entry, a length or a file's content is, and hashes
 //! the visible tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Read;
-use super::effect::{Cut, Effect, Record, SECTOR_BYTES, SectorWrite};
+use super::effect::{Cut, Effect, Record, SECTOR_BYTES, SectorWrite, What};
 use super::model::{PersistenceModel, Preds, Timeline};
 use super::tree::{Content, Ino, Node, ROOT, Tree};
 use crate::fs::FileKind;
@@ -57,6 +57,11 @@ impl Bits {
     /// Takes all of `other` out.
     pub fn subtract(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= !b);
+    }
+
+    /// Keeps only what is in `other` too.
+    pub fn intersect(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
     }
 
     /// Whether all of this is in `other`.
@@ -163,7 +168,9 @@ impl Atom {
 enum Value {
     Entry(Option<Ino>),
     Len(u64),
-    Sector(Option<Bytes>, u64),
+    Sector(Bytes, u64),
+    /// A shrink: so many bytes of whatever the sector held stay, the rest is zeros.
+    Clip(usize),
 }
 
 /// A slot's atoms, ascending, each with the value that it sets; the base value is the tables' own.
@@ -202,6 +209,8 @@ pub struct Space {
     preds: Vec<Box<[AtomId]>>,
     /// The first sector of an atom's block, where the model keeps blocks whole.
     tied: Vec<Option<AtomId>>,
+    /// Bytes and growths that a failed sync marked clean.
+    failed: Bits,
     /// By inode number, dense: inode numbers are handed out one after another.
     nodes: Vec<NodeTable>,
 }
@@ -223,6 +232,7 @@ impl Space {
             atoms: Vec::new(),
             preds: Vec::new(),
             tied: Vec::new(),
+            failed: Bits::default(),
             nodes: Vec::new(),
         };
         space.load_base();
@@ -231,6 +241,7 @@ impl Space {
             builder.record(at as u32, record);
         }
         let mut preds = builder.preds;
+        space.failed = space.marked_clean();
         model.order(space.timeline(), &mut preds);
         space.preds = preds
             .into_iter()
@@ -319,7 +330,24 @@ impl Space {
 
     /// The atoms and the records, for the models.
     pub fn timeline(&self) -> Timeline<'_> {
-        Timeline { atoms: &self.atoms, records: &self.records }
+        Timeline { atoms: &self.atoms, records: &self.records, failed: &self.failed }
+    }
+
+    /// The bytes, and the lengths that writes grew, that were dirty when a sync of their file failed.
+    fn marked_clean(&self) -> Bits {
+        let mut failed = Bits::new(self.atoms.len());
+        for (at, record) in self.records.iter().enumerate() {
+            let What::SyncFailed(inode) = record.what else { continue };
+            let covers = |r: &Record| r.what == What::SyncFs || r.what == What::SyncFile(inode);
+            let dirty_from = self.records[..at].iter().rposition(covers).map_or(0, |i| i + 1);
+            for id in self.atoms_of(dirty_from).start..self.atoms_of(at).start {
+                let writes = self.records[self.atoms[id].record as usize].sectors_written() > 0;
+                if writes && (self.atoms[id].writes(inode) || self.atoms[id].sizes(inode)) {
+                    failed.insert(id);
+                }
+            }
+        }
+        failed
     }
 
     /// The log.
@@ -561,9 +589,10 @@ impl Builder<'_> {
         let id = self.atom(at, Piece::Shrink { inode });
         self.len(id, inode, after);
         self.last_shrink.entry(inode).or_default().push((id, after..before));
-        // What is freed reads as zeros once the length grows again; the sector that the new end cuts keeps its head.
+        // What is freed reads as zeros once the length grows again. The sector that the new end cuts keeps its head:
+        // of the bytes that survived, which need not be those that were last written.
         let file = self.space.file_mut(inode);
-        let known: Vec<u64> = file
+        let known: BTreeSet<u64> = file
             .base
             .sectors
             .keys()
@@ -573,14 +602,7 @@ impl Builder<'_> {
             .collect();
         for sector in known {
             let keep = after.saturating_sub(sector * SECTOR_BYTES) as usize;
-            let last = file.sectors.get(&sector).and_then(|v| v.last()).map(|(_, v)| v.clone());
-            let old = match last {
-                Some(Value::Sector(bytes, _)) => bytes,
-                _ => file.base.sectors.get(&sector).cloned(),
-            };
-            let bytes = old.filter(|_| keep > 0).map(|b| b.slice(..keep.min(b.len())));
-            let hash = bytes.as_ref().map_or(0, sector_hash);
-            file.sectors.entry(sector).or_default().push((id, Value::Sector(bytes, hash)));
+            file.sectors.entry(sector).or_default().push((id, Value::Clip(keep)));
         }
     }
 
@@ -617,7 +639,7 @@ impl Builder<'_> {
     fn version(&mut self, id: AtomId, inode: Ino, sector: u64, bytes: Bytes) {
         let hash = sector_hash(&bytes);
         let file = self.space.file_mut(inode);
-        file.sectors.entry(sector).or_default().push((id, Value::Sector(Some(bytes), hash)));
+        file.sectors.entry(sector).or_default().push((id, Value::Sector(bytes, hash)));
     }
 }
 
@@ -705,19 +727,31 @@ impl<'a> View<'a> {
         let mut hash = len_hash(len);
         for (sector, base) in file.base_hashes.range(..end) {
             if !file.sectors.contains_key(sector) {
-                hash = hash.wrapping_add(mix(*sector, *base));
+                let bytes = &file.base.sectors[sector];
+                hash = hash.wrapping_add(mix_sector(*sector, clipped_hash(bytes, *base, visible(*sector, len))));
             }
         }
         for (sector, versions) in file.sectors.range(..end) {
-            let value = match self.last(versions) {
-                Some(Value::Sector(_, hash)) => *hash,
-                _ => file.base_hashes.get(sector).copied().unwrap_or(0),
-            };
-            if value != 0 {
-                hash = hash.wrapping_add(mix(*sector, value));
-            }
+            let (bytes, whole, keep) = self.sector(file, *sector, versions);
+            let keep = keep.min(visible(*sector, len));
+            let value = bytes.map_or(0, |b| clipped_hash(b, whole, keep));
+            hash = hash.wrapping_add(mix_sector(*sector, value));
         }
         hash
+    }
+
+    /// What a sector holds: bytes, their hash, and how many of them shrinks have left.
+    fn sector(&self, file: &'a FileTable, sector: u64, versions: &'a Versions) -> (Option<&'a Bytes>, u64, usize) {
+        let mut keep = SECTOR_BYTES as usize;
+        for (_, value) in versions.iter().rev().filter(|(id, _)| self.survivors.contains(*id)) {
+            match value {
+                Value::Sector(bytes, hash) => return (Some(bytes), *hash, keep),
+                Value::Clip(left) => keep = keep.min(*left),
+                Value::Entry(_) | Value::Len(_) => {}
+            }
+        }
+        let hash = file.base_hashes.get(&sector).copied().unwrap_or(0);
+        (file.base.sectors.get(&sector), hash, keep)
     }
 
     /// A file's content.
@@ -725,11 +759,11 @@ impl<'a> View<'a> {
         let Some(file) = self.space.file(ino) else { return Content::default() };
         let mut content = Content { len: self.len(ino), sectors: file.base.sectors.clone() };
         for (sector, versions) in &file.sectors {
-            if let Some(Value::Sector(bytes, _)) = self.last(versions) {
-                match bytes {
-                    Some(bytes) => content.sectors.insert(*sector, bytes.clone()),
-                    None => content.sectors.remove(sector),
-                };
+            match self.sector(file, *sector, versions) {
+                (Some(bytes), _, keep) if keep > 0 => {
+                    content.sectors.insert(*sector, bytes.slice(..keep.min(bytes.len())));
+                }
+                _ => drop(content.sectors.remove(sector)),
             }
         }
         // Nothing is visible behind the end, and a reader that extends the file finds zeros there.
@@ -803,7 +837,7 @@ fn name_hash(name: &str) -> u64 {
 }
 
 /// The hash of a sector; 0 for zeros, so that a hole and written zeros are the same to a reader.
-fn sector_hash(bytes: &Bytes) -> u64 {
+fn sector_hash(bytes: &[u8]) -> u64 {
     let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1);
     let mut hash = end as u64;
     for chunk in bytes[..end].chunks(8) {
@@ -814,6 +848,21 @@ fn sector_hash(bytes: &Bytes) -> u64 {
     if end == 0 { 0 } else { hash.max(1) }
 }
 
+/// How many bytes of a sector lie before the end of a file that has `len`.
+fn visible(sector: u64, len: u64) -> usize {
+    len.saturating_sub(sector * SECTOR_BYTES).min(SECTOR_BYTES) as usize
+}
+
+/// The hash of the first `keep` bytes of a sector whose whole hash is known.
+fn clipped_hash(bytes: &Bytes, whole: u64, keep: usize) -> u64 {
+    if keep < bytes.len() { sector_hash(&bytes[..keep]) } else { whole }
+}
+
+/// What a sector adds to the hash of its file: nothing where it is zeros.
+fn mix_sector(sector: u64, hash: u64) -> u64 {
+    if hash == 0 { 0 } else { mix(sector, hash) }
+}
+
 fn len_hash(len: u64) -> u64 {
     mix(0x1234_5678_9ABC_DEF1, len)
 }
@@ -822,7 +871,6 @@ fn content_hash(content: &Content) -> u64 {
     content
         .sectors
         .range(..content.len.div_ceil(SECTOR_BYTES))
-        .map(|(s, b)| (s, sector_hash(b)))
-        .filter(|(_, h)| *h != 0)
-        .fold(len_hash(content.len), |sum, (s, h)| sum.wrapping_add(mix(*s, h)))
+        .map(|(s, b)| mix_sector(*s, sector_hash(&b[..b.len().min(visible(*s, content.len))])))
+        .fold(len_hash(content.len), u64::wrapping_add)
 }

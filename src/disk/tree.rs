@@ -237,16 +237,19 @@ impl Tree {
         entries.flat_map(BTreeMap::values).filter(|i| **i == ino).count() as u64
     }
 
-    /// Every reachable path with its content (`None` for a directory), sorted.
+    /// Every reachable path with its content (`None` for a directory), sorted. A directory that was met on the way
+    /// down is shown and not entered again: renames that split may leave loops.
     pub fn paths(&self) -> Vec<(String, Option<&Content>)> {
         let mut out = Vec::new();
-        let mut stack = vec![(String::new(), ROOT)];
-        while let Some((path, ino)) = stack.pop() {
-            let Some(entries) = self.dir(ino) else { continue };
+        let mut stack = vec![(String::new(), vec![ROOT])];
+        while let Some((path, way)) = stack.pop() {
+            let Some(entries) = way.last().and_then(|ino| self.dir(*ino)) else { continue };
             for (name, child) in entries {
                 let at = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
                 out.push((at.clone(), self.file(*child)));
-                stack.push((at, *child));
+                if !way.contains(child) {
+                    stack.push((at, way.iter().chain([child]).copied().collect()));
+                }
             }
         }
         out.sort_by(|a, b| a.0.cmp(&b.0));

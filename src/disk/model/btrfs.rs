@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Family, PersistenceModel, Preds, Timeline, force, force_data, order_growth_after_blocks};
+use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
 use crate::disk::space::{AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
@@ -60,8 +60,9 @@ fn after_commit(space: &Space, cut: Cut, commit: usize) -> Family {
     let mut forced = Bits::new(timeline.atoms.len());
     force(timeline, commit, &mut forced, |a| a.is_logged_metadata());
     // File data that was written back before the commit is free; what was written after it can only come by a log.
-    let mut allowed = Bits::new(timeline.atoms.len());
-    force(timeline, commit, &mut allowed, |_| true);
+    // A commit may also fall into the write that the power cut.
+    let last = commit == cut.records as usize;
+    let mut allowed = space.executed(if last { cut } else { Cut::after(commit) });
     let mut log = Log::new(space, commit);
     for (at, record) in timeline.records[..cut.records as usize].iter().enumerate() {
         match record.what {
@@ -72,6 +73,7 @@ fn after_commit(space: &Space, cut: Cut, commit: usize) -> Family {
                     log.fsync(at, inode);
                 }
             }
+            What::SyncFs => force_all(timeline, at, &mut forced),
             What::SyncDir(dir) if at >= commit => log.fsync(at, dir),
             What::Effects(_) if at >= commit => log.changed(at),
             _ => {}
@@ -149,15 +151,17 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// The names of `inode` and of the directories above it, where they are newer than the commit.
+    /// The directory `inode` and those above it, where they are newer than the commit. (One that was there already
+    /// and was renamed since is not new: its rename waits for a commit.)
     fn ancestors(&mut self, inode: Ino, at: usize) {
         let atoms = self.space.timeline().atoms;
-        let new: Vec<AtomId> = (0..atoms.len())
+        let names: Vec<AtomId> = (0..atoms.len())
             .filter(|id| (self.commit..at).contains(&(atoms[*id].record as usize)) && atoms[*id].names(inode))
             .collect();
-        if !new.is_empty() {
+        let is_new = |id: &AtomId| matches!(atoms[*id].piece, Piece::Name { after: Some(i), .. } if i == inode);
+        if names.first().is_some_and(is_new) {
             self.logged.insert(inode);
+            names.into_iter().for_each(|id| self.add(id));
         }
-        new.into_iter().for_each(|id| self.add(id));
     }
 }

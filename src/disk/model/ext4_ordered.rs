@@ -37,8 +37,8 @@ pub(super) fn order(timeline: Timeline<'_>, preds: &mut Preds) {
     order_flush_at_close(timeline, preds, |atom, inode| atom.grows(inode));
     for (id, atom) in timeline.atoms.iter().enumerate() {
         if let Piece::Rename { inode, replaced: Some(_), .. } = atom.piece {
-            let grown = timeline.atoms[..id].iter().enumerate().filter(|(_, a)| a.grows(inode));
-            preds[id].extend(grown.map(|(grown, _)| grown));
+            let grown = timeline.atoms[..id].iter().enumerate().filter(|(_, a)| a.grows(inode)).map(|(grown, _)| grown);
+            preds[id].extend(grown.filter(|grown| !timeline.failed.contains(*grown)));
         }
     }
 }

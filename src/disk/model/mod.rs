@@ -37,6 +37,9 @@ pub struct Timeline<'a> {
     pub atoms: &'a [Atom],
     /// The log.
     pub records: &'a [Record],
+    /// Bytes, and lengths that writes grew, that were dirty when a sync of their file failed: the pages were marked
+    /// clean. They may have reached the disk, but nothing waits for them and no later sync brings them.
+    pub failed: &'a Bits,
 }
 
 /// What an atom depends on, beyond same-object order. Filled by [`PersistenceModel::order`].
@@ -149,23 +152,41 @@ fn force_all(timeline: Timeline<'_>, at: usize, forced: &mut Bits) {
     force(timeline, at, forced, |_| true);
 }
 
-/// Forces the atoms before record `at` that `which` picks.
+/// Forces the atoms before record `at` that `which` picks, but for pages that a failed sync marked clean.
 fn force(timeline: Timeline<'_>, at: usize, forced: &mut Bits, which: impl Fn(&Atom) -> bool) {
     for (id, atom) in timeline.atoms.iter().enumerate() {
-        if (atom.record as usize) < at && !atom.is_partial() && which(atom) {
+        if (atom.record as usize) < at && !atom.is_partial() && which(atom) && !is_lost(timeline, id, at) {
             forced.insert(id);
         }
     }
 }
 
-/// Forces the bytes and lengths of `inode` up to record `at`, but for pages that a failed sync marked clean.
+/// Forces the bytes and lengths of `inode` up to record `at`.
 fn force_data(timeline: Timeline<'_>, at: usize, inode: Ino, forced: &mut Bits) {
-    let failed = timeline.records[..at].iter().rposition(|r| r.what == What::SyncFailed(inode));
-    let dirty_from = failed.map_or(0, |i| i as u32 + 1);
-    force(timeline, at, forced, |atom| {
-        matches!(atom.piece, Piece::Shrink { inode: i } if i == inode)
-            || ((atom.writes(inode) || atom.grows(inode)) && atom.record >= dirty_from)
+    force(timeline, at, forced, |atom| atom.writes(inode) || atom.sizes(inode));
+}
+
+/// Whether a sync that completes as record `at` does not bring this atom, because an earlier sync of it failed. A
+/// length that such a write grew is brought again once the last sector below it is written anew.
+fn is_lost(timeline: Timeline<'_>, id: AtomId, at: usize) -> bool {
+    if !timeline.failed.contains(id) {
+        return false;
+    }
+    let atom = &timeline.atoms[id];
+    let (Piece::Grow { inode, .. } | Piece::Data { inode, .. }) = atom.piece else { return false };
+    if !timeline.records[atom.record as usize..at].iter().any(|r| r.what == What::SyncFailed(inode)) {
+        return false;
+    }
+    if atom.writes(inode) {
+        return true;
+    }
+    let sector_of =
+        |a: &Atom| if let Piece::Data { inode: i, sector, .. } = a.piece { Some((i, sector)) } else { None };
+    let own = timeline.atoms.iter().filter(|a| a.record == atom.record).filter_map(sector_of).max();
+    let anew = timeline.atoms.iter().enumerate().filter(|(id, a)| {
+        a.record > atom.record && (a.record as usize) < at && !timeline.failed.contains(*id) && a.writes(inode)
     });
+    !anew.filter_map(|(_, a)| sector_of(a)).any(|s| Some(s) >= own)
 }
 
 /// What a sync forces on ext4 and xfs: the inode's bytes and length, and every change of the tree up to the inode's
@@ -206,18 +227,18 @@ fn order_flush_at_close(timeline: Timeline<'_>, preds: &mut Preds, flushed: impl
         let next = timeline.atoms.iter().position(|a| a.record as usize > at && a.is_logged_metadata());
         if let Some(next) = next {
             let before = timeline.atoms.iter().enumerate().filter(|(_, a)| (a.record as usize) < at);
-            preds[next].extend(before.filter(|(_, a)| flushed(a, inode)).map(|(id, _)| id));
+            let flushed = before.filter(|(id, a)| !timeline.failed.contains(*id) && flushed(a, inode));
+            preds[next].extend(flushed.map(|(id, _)| id));
         }
     }
 }
 
-/// Lets every growth of a length depend on the bytes of the same write: no zeros under a grown size.
+/// Lets every growth of a length depend on the bytes of the same write: no zeros under a grown size. Unless the pages
+/// were marked clean and lost: then a later growth does not wait for them.
 fn order_growth_after_blocks(timeline: Timeline<'_>, preds: &mut Preds) {
     for (id, atom) in timeline.atoms.iter().enumerate() {
-        let Piece::Grow { inode, partial } = atom.piece else { continue };
-        let failed = timeline.records[atom.record as usize..].iter().any(|r| r.what == What::SyncFailed(inode));
-        if failed {
-            // The pages were marked clean and lost; a later growth does not wait for them.
+        let Piece::Grow { partial, .. } = atom.piece else { continue };
+        if timeline.failed.contains(id) {
             continue;
         }
         let own = timeline.atoms.iter().enumerate().filter(|(_, a)| a.record == atom.record);

@@ -2,14 +2,14 @@
 //!
 //! A file cut off before its sync has length 0, never zeros at full length (measured). Overwrites are free. A rename
 //! flushes nothing; a file that was truncated to 0 and rewritten is flushed at its close, ahead of what is logged
-//! after. fsync forces the inode's bytes and length and every logged effect up to its own last one.
+//! after. (A file that was empty anyway lost nothing by the truncation, and is not flushed: the weaker reading.) fsync forces the inode's bytes and length and every logged effect up to its own last one.
 
 use super::{
     Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_flush_at_close,
     order_growth_after_blocks, order_metadata,
 };
 use crate::disk::effect::Cut;
-use crate::disk::space::Space;
+use crate::disk::space::{Piece, Space};
 
 /// The model `xfs`.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,8 @@ impl PersistenceModel for Xfs {
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
         order_metadata(timeline, preds);
         order_growth_after_blocks(timeline, preds);
-        order_flush_at_close(timeline, preds, |atom, inode| atom.grows(inode) || atom.writes(inode));
+        let shrunk = |inode| timeline.atoms.iter().any(|a| matches!(a.piece, Piece::Shrink { inode: i } if i == inode));
+        order_flush_at_close(timeline, preds, |a, inode| (a.grows(inode) || a.writes(inode)) && shrunk(inode));
     }
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {

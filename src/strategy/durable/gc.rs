@@ -4,8 +4,9 @@
 //! 2. With `delete_untagged`: remove dead revisions, parents before children, each round made durable before the next
 //!    and before step 3. Otherwise a crash could keep a manifest and take what it references.
 //! 3. Remove dead layer links, and the index entries of tags whose revision is gone.
-//! 4. Make all removals of links durable, with one `sync_fs`: it also covers those that no request waited for
-//!    (index entries of deleted tags). A request never waits for it.
+//! 4. If content is to go: make all removals of links durable, with one `sync_fs`, unless there were none since the
+//!    last one. It also covers those that no request waited for (index entries of deleted tags). Those may be under
+//!    way beside us: an entry that they still have to remove was seen by the mark, and step 3 waits for their lock.
 //! 5. Remove the content that no link is left of. No sync: content that comes back is removed by the next cycle.
 //!
 //! Each removal is made under the lock of its object, after asking the [fence](super::fence) whether a push relies on
@@ -118,7 +119,6 @@ impl<F: Fs> Cycle<'_, F> {
 
     async fn remove_links(&mut self) -> Result<()> {
         let durable = self.durable;
-        let mut removed = Vec::new();
         for (repo, survey) in &self.repositories {
             for (named, target) in &survey.dead_layers {
                 let _lock = durable.lock_digests(&[*named]).await;
@@ -128,8 +128,9 @@ impl<F: Fs> Cycle<'_, F> {
                 }
                 let path = layer_link(repo, named);
                 if !self.options.dry_run {
+                    let _loosely = durable.names.loosely();
                     durable.names.unlink(&path).await?;
-                    removed.push(path);
+                    self.links_removed.push(path);
                 }
                 self.collected.layer_links.push((repo.clone(), *named));
             }
@@ -137,12 +138,12 @@ impl<F: Fs> Cycle<'_, F> {
                 let _manifests = durable.lock_manifests(repo).await;
                 if !durable.fs.exists(&revision_link(repo, named)).await? {
                     let path = tag_index_link(repo, tag, named);
+                    let _loosely = durable.names.loosely();
                     durable.names.unlink(&path).await?;
-                    removed.push(path);
+                    self.links_removed.push(path);
                 }
             }
         }
-        self.links_removed = removed;
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl<F: Fs> Cycle<'_, F> {
                 dead.push(digest);
             }
         }
-        if !(self.options.dry_run || dead.is_empty() && self.links_removed.is_empty()) {
+        if !self.options.dry_run && !dead.is_empty() && durable.names.take_loose() {
             durable.names.settle_everything().await?;
             self.remove_dirs(&self.links_removed).await?;
         }

@@ -68,6 +68,7 @@ impl<F: Fs> Durable<F> {
         if !self.fs.exists(&current).await? {
             // Deleted, or never there. Index entries that are left keep nobody's tag.
             self.names.settle(&current).await?;
+            let _loosely = self.names.loosely();
             return self.remove_all(&dir).await;
         }
         let mut removed = self.tidy(&format!("{dir}/current"), "link").await?;

@@ -192,6 +192,7 @@ impl<F: Fs> Durable<F> {
     /// it removes content.
     async fn discard_tag(&self, repo: &Name, tag: &Tag) {
         let dir = tag_dir(repo, tag);
+        let _loosely = self.names.loosely();
         if self.names.writable().is_ok() && self.fs.remove_tree(&dir).await.is_ok() {
             self.names.forget_below(&dir);
         }

@@ -17,6 +17,7 @@
 //! that a second sync succeeds and proves nothing. Reads go on, except of what is still volatile.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub(super) struct Names<F> {
     marks: Mutex<Marks>,
     /// One sync of a directory at a time, so that those who wait find their names settled.
     turns: LockTable,
+    /// Whether links were removed since the last [`Names::take_loose`] without being settled.
+    loose: AtomicBool,
     stopped: OnceLock<String>,
 }
 
@@ -77,9 +80,25 @@ impl Drop for Change<'_> {
     }
 }
 
+/// A removal of links that nobody settles, under way until this is dropped.
+pub(super) struct Loosely<'a>(&'a AtomicBool);
+
+impl Drop for Loosely<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 impl<F: Fs> Names<F> {
     pub(super) fn new(fs: F, world: World) -> Self {
-        Self { fs, world, marks: Mutex::default(), turns: LockTable::default(), stopped: OnceLock::new() }
+        Self {
+            fs,
+            world,
+            marks: Mutex::default(),
+            turns: LockTable::default(),
+            loose: AtomicBool::new(false),
+            stopped: OnceLock::new(),
+        }
     }
 
     /// [`Error::Stopped`] once a sync has failed.
@@ -174,6 +193,18 @@ impl<F: Fs> Names<F> {
         for path in gone.iter().map(String::as_str).chain([dir]) {
             marks.names.remove(path);
         }
+    }
+
+    /// Notes that links are being removed that the caller will not settle, from now until the guard is dropped.
+    pub(super) fn loosely(&self) -> Loosely<'_> {
+        self.loose.store(true, Ordering::SeqCst);
+        Loosely(&self.loose)
+    }
+
+    /// Whether links were removed loosely; to be followed by [`settle_everything`](Names::settle_everything). A
+    /// removal that is under way meanwhile is noted anew at its end.
+    pub(super) fn take_loose(&self) -> bool {
+        self.loose.swap(false, Ordering::SeqCst)
     }
 
     /// Makes the bytes of a file durable.
