@@ -20,7 +20,6 @@ use pullplug::workload::probe::{self, Probe};
 use pullplug::workload::run::{self, Sessions};
 use pullplug::workload::{NAMES, Workload};
 
-
 fn workload(name: &str) -> Workload {
     let image = |seed| Image::generated(seed, "v1".parse().unwrap(), &[40_000]);
     Workload::named(name, &image(1), &image(2)).unwrap()

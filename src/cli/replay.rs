@@ -13,7 +13,7 @@ use crate::disk::model;
 use crate::explore::Observation;
 use crate::explore::replay::{Reproduced, Stage, reproduce};
 use crate::report::spec::{ReplayFile, Spec, fingerprint};
-use crate::report::words::counted;
+use crate::report::words::{counted, shortened};
 use crate::report::{BROKEN_CLAIM, GOOD, STRONG, difference, schedule};
 use crate::{strategy, workload};
 
@@ -107,7 +107,7 @@ fn verdict(spec: &Spec, seen: &[Observation]) -> (String, u8) {
         seen.iter().filter_map(|o| Some((!asked(o), o.invariant, o.violation.as_deref()?))).collect();
     let mut out = format!("\n{STRONG}Verdict{STRONG:#}\n\n");
     for (_, invariant, detail) in &broken {
-        out.push_str(&format!("  {BROKEN_CLAIM}{invariant}{BROKEN_CLAIM:#}: {detail}\n"));
+        out.push_str(&format!("  {BROKEN_CLAIM}{invariant}{BROKEN_CLAIM:#}: {}\n", shortened(detail)));
     }
     if broken.iter().any(|(other, ..)| !other) {
         return (out, exit::FOUND);

@@ -316,8 +316,7 @@ pub trait FsExt: Fs {
                     Some(FileKind::File) => self.unlink(&at).await,
                     Some(FileKind::Dir) => {
                         let below = self.list(&at).await?.into_iter().rev();
-                        let below: Vec<_> =
-                            below.map(|c| (format!("{at}/{}", c.name), Visit::Known(c.kind))).collect();
+                        let below: Vec<_> = below.map(|c| (format!("{at}/{}", c.name), Visit::Known(c.kind))).collect();
                         stack.push((at, Visit::Emptied));
                         stack.extend(below);
                         Ok(())
