@@ -13,6 +13,7 @@
 //! enumeration, [`crash`] turns a choice of survivors back into a disk.
 
 pub mod crash;
+pub mod describe;
 pub mod effect;
 pub mod fault;
 pub mod model;

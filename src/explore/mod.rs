@@ -11,6 +11,7 @@
 
 pub mod memo;
 pub mod minimise;
+pub mod replay;
 pub mod states;
 
 use std::collections::BTreeMap;
@@ -151,7 +152,7 @@ pub struct Finding<P> {
 impl<P> Finding<P> {
     fn size(&self) -> (usize, usize, Cut) {
         (
-            self.in_recovery.is_some().into(),
+            usize::from(self.restarted_at.is_some()) + usize::from(self.in_recovery.is_some()),
             self.lost.len() + self.in_recovery.as_ref().map_or(0, |r| r.1.len()),
             self.cut,
         )
