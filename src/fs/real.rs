@@ -308,11 +308,6 @@ fn metadata_of(stat: &Stat, op: &'static str, path: &str) -> Result<Metadata> {
     Ok(Metadata { kind, len, ino: stat.st_ino })
 }
 
-/// The width of some fields of a stat differs between architectures.
-fn widen(n: impl Into<u64>) -> u64 {
-    n.into()
-}
-
 /// Something in the tree that the port has no words for.
 fn stranger(op: &'static str, path: &str, what: &str) -> FsError {
     let mut e = FsError::new(ErrorKind::InvalidInput, op, path);
