@@ -1,6 +1,8 @@
 //! The one test binary: each module is a suite.
 #![cfg(test)]
 
+mod checks;
+mod cli;
 mod explorer;
 mod faults;
 mod fs_contract;
@@ -14,4 +16,6 @@ mod measured;
 mod models;
 mod registry;
 mod script;
+mod strategies;
 mod tidy;
+mod verdicts;

@@ -54,6 +54,11 @@ impl<F: Fs> Stage<F> {
         Self { strategy, registry, fs, clock }
     }
 
+    /// Whether the strategy does as distribution does, also where that is wrong.
+    pub fn is_distribution(&self) -> bool {
+        self.strategy.starts_with("distribution-")
+    }
+
     /// The registry after a restart, with identifiers that have not been given out.
     pub async fn restarted(&self) -> Registry<F> {
         let world = World::new(Arc::new(self.clock.clone()), 2);

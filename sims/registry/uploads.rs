@@ -137,7 +137,9 @@ fn sha512_is_another_name_of_the_same_blob() {
         let path = s.registry.strategy().content_path(&Digest::sha256(&content));
         assert_eq!(s.fs.metadata(&path).await.unwrap().len, 20_000);
         s.registry.mount(&repo("other"), &name, &long).await.unwrap();
-        assert_eq!(s.read(&repo("other"), &long).await.unwrap(), content);
+        // distribution's mount links the alias to itself, where no content is.
+        let wanted = if s.is_distribution() { Err(Error::BlobUnknown(long)) } else { Ok(content) };
+        assert_eq!(s.read(&repo("other"), &long).await, wanted);
     }
     everywhere!(scenario);
 }

@@ -5,6 +5,7 @@
 pub mod choice;
 pub mod clock;
 pub mod limits;
+pub mod sync;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -121,6 +121,17 @@ mod tests {
         hasher.update(block);
         let value = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex::encode(encode(&hasher)), format!("73686103{value}{:0>128}{:016x}", "", 64));
+        // Written by distribution 2.8.2 in the course of an upload of 1000 times "x".
+        let real = [
+            (400, "cc26a2a93c0f6c4b522b4bd8ec7158d726477e20ae420674d3e86a9c7d902dc1"),
+            (1000, "5c280751246c79307eb920543f17afbc4ca8082e8b1d7878017af9058c681473"),
+        ];
+        for (len, value) in real {
+            let mut hasher = Sha256::new();
+            hasher.update(vec![b'x'; len]);
+            let written = format!("73686103{value}{:0<128}{len:016x}", "78".repeat(len % 64));
+            assert_eq!(hex::encode(encode(&hasher)), written);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! manifests and what they reference); a strategy only stores.
 
 pub mod distribution;
+pub mod durable;
 pub mod hashstate;
 pub mod layout;
 
@@ -277,6 +278,7 @@ pub fn build<F: Fs>(name: &str, fs: F, world: World) -> Option<Box<dyn Strategy<
         "distribution-2.0" => Some(Box::new(Distribution::v2_0(fs, world))),
         "distribution-2.8" => Some(Box::new(Distribution::v2_8(fs, world))),
         "distribution-3.1" => Some(Box::new(Distribution::v3_1(fs, world))),
+        durable::NAME => Some(Box::new(durable::Durable::new(fs, world))),
         _ => None,
     }
 }

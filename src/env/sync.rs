@@ -1,0 +1,126 @@
+//! Locks between the tasks of one registry.
+//!
+//! [`LockTable`] holds one lock a key, made when it is first asked for and gone when nobody holds or awaits it. A lock
+//! that is free is taken without waiting, so a future that meets no other task never pends (see
+//! [`run_now`](super::run_now)), and those that wait are served in the order in which they came: which task runs next
+//! stays the scheduler's decision alone. These are the only waits that a strategy has beside its file system.
+//!
+//! Nothing here works between processes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex that is held only between two awaits, never over one. A panic elsewhere does not poison it: what it
+/// guards is valid after every statement.
+pub fn hold<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lock for each key.
+///
+/// ```
+/// use pullplug::env::{run_now, sync::LockTable};
+/// let table = LockTable::default();
+/// run_now(async {
+///     let a = table.lock("a").await;
+///     let b = table.lock("b").await;
+///     assert_eq!(table.len(), 2);
+///     drop((a, b));
+///     assert!(table.is_empty());
+/// });
+/// ```
+#[derive(Debug, Default)]
+pub struct LockTable {
+    slots: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+#[must_use = "a lock is held only as long as its guard lives"]
+pub struct KeyGuard<'a> {
+    table: &'a LockTable,
+    key: String,
+    held: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl LockTable {
+    /// Takes the lock `key`; waits only while another task holds it. Not reentrant. A task that needs several must
+    /// take them in an order that all tasks share.
+    pub async fn lock(&self, key: &str) -> KeyGuard<'_> {
+        let slot = Arc::clone(hold(&self.slots).entry(key.to_owned()).or_default());
+        // The guard comes first: it tidies the table up even if this future is dropped while it waits.
+        let mut guard = KeyGuard { table: self, key: key.to_owned(), held: None };
+        guard.held = Some(match Arc::clone(&slot).try_lock_owned() {
+            Ok(held) => held,
+            Err(_) => slot.lock_owned().await,
+        });
+        guard
+    }
+
+    /// How many keys are locked or waited for.
+    pub fn len(&self) -> usize {
+        hold(&self.slots).len()
+    }
+
+    /// Whether nobody holds or awaits any lock.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for KeyGuard<'_> {
+    fn drop(&mut self) {
+        let mut slots = hold(&self.table.slots);
+        self.held = None;
+        // Whoever waits has a reference too; a new one can only be had under the table's own lock.
+        if slots.get(&self.key).is_some_and(|slot| Arc::strong_count(slot) == 1) {
+            slots.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::env::run_now;
+
+    fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn waiters_are_served_in_order_and_the_table_empties() {
+        let table = LockTable::default();
+        let first = run_now(table.lock("k"));
+        {
+            let (mut second, mut third) = (pin!(table.lock("k")), pin!(table.lock("k")));
+            assert!(poll(second.as_mut()).is_pending());
+            assert!(poll(third.as_mut()).is_pending());
+            drop(run_now(table.lock("other")));
+            drop(first);
+            assert!(poll(third.as_mut()).is_pending(), "the second came first");
+            let Poll::Ready(held) = poll(second.as_mut()) else { panic!("the lock is free") };
+            assert!(poll(third.as_mut()).is_pending());
+            drop(held);
+            assert!(poll(third.as_mut()).is_ready());
+        }
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_leaves_nothing() {
+        let table = LockTable::default();
+        let first = run_now(table.lock("k"));
+        {
+            let mut second = pin!(table.lock("k"));
+            assert!(poll(second.as_mut()).is_pending());
+            drop(first);
+            assert_eq!(table.len(), 1);
+        }
+        assert!(table.is_empty());
+        drop(run_now(table.lock("k")));
+    }
+}
