@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod checks;
+mod durable;
 mod explorer;
 mod faults;
 mod fs_contract;
