@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod checks;
+mod cli;
 mod durable;
 mod explorer;
 mod faults;
@@ -18,3 +19,4 @@ mod registry;
 mod script;
 mod strategies;
 mod tidy;
+mod verdicts;

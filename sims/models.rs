@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use pullplug::disk::SimFs;
-use pullplug::disk::crash::{Loss, families, free_atoms};
-use pullplug::disk::effect::{Cut, What};
+use pullplug::disk::crash::{Loss, families, free_atoms, whole};
+use pullplug::disk::effect::{Cut, What, executed};
 use pullplug::disk::fault::{FailedPages, FaultRates, Faults};
 use pullplug::disk::model::{ALL, Journal, PersistenceModel, named};
 use pullplug::disk::space::{Bits, Space};
@@ -215,7 +215,13 @@ fn a_process_crash_leaves_the_live_tree() {
             }
         }
         let (base, log) = player.fs.snapshot();
-        prop_assert_eq!(&shown(&SimFs::replayed(base, log).tree()), &live);
+        prop_assert_eq!(&shown(&SimFs::replayed(base.clone(), log.clone()).tree()), &live);
+        // Inside a write as well: what the restarted machine reads is what the log up to there says.
+        let space = player.space(&Journal);
+        for cut in player.cuts() {
+            let restarted = SimFs::replayed(base.clone(), executed(&log, cut)).tree();
+            prop_assert_eq!(shown(&space.view(&whole(&space, cut)).tree()), shown(&restarted), "{}", cut);
+        }
         Ok(())
     });
 }

@@ -229,6 +229,26 @@ fn a_collection_removes_layer_links_only_in_the_newest_version_and_only_where_th
     }
 }
 
+/// A collection that ended between the blobs and the links is never made up for.
+#[test]
+fn a_layer_link_whose_blob_is_gone_dangles_for_ever() {
+    for strategy in DISTRIBUTIONS {
+        let fs = SimFs::new();
+        let registry = registry(strategy, &fs);
+        let repo = name("lib/app");
+        run_now(async {
+            image(&registry, &repo).await;
+            let orphan = content("orphan", 100);
+            push_blob(&registry, &repo, &orphan).await.unwrap();
+            let orphan = Digest::sha256(&orphan);
+            fs.remove_tree(&layout::blob_dir(&orphan)).await.unwrap();
+            let collected = registry.collect(CollectOptions::default()).await.unwrap();
+            assert_eq!(collected, pullplug::strategy::Collected::default());
+            assert!(exists(&fs, Place::LayerLink(repo, orphan)).await);
+        });
+    }
+}
+
 #[test]
 fn collecting_untagged_manifests_takes_an_index_apart_but_in_the_newest_version() {
     for (strategy, spares) in DISTRIBUTIONS.into_iter().zip([false, false, true]) {

@@ -13,6 +13,7 @@
 //! enumeration, [`crash`] turns a choice of survivors back into a disk.
 
 pub mod crash;
+pub mod describe;
 pub mod effect;
 pub mod fault;
 pub mod model;
@@ -20,4 +21,4 @@ mod sim;
 pub mod space;
 pub mod tree;
 
-pub use sim::{Read, SimFile, SimFs};
+pub use sim::{SimFile, SimFs};

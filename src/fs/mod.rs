@@ -119,8 +119,6 @@ pub struct Metadata {
     pub len: u64,
     /// Inode number: two names with one number are one file.
     pub ino: u64,
-    /// Number of names (hard links) of a file; for directories not specified.
-    pub nlink: u64,
 }
 
 /// One entry of a directory listing.
@@ -196,7 +194,7 @@ pub trait File: Send + Sync + 'static {
     /// ftruncate, down or up (up: zeros). Volatile. Errors: as [`write_at`](File::write_at).
     fn set_len(&self, len: u64) -> impl Future<Output = Result<()>> + Send;
 
-    /// fstat; after the last name went, `nlink` is 0.
+    /// fstat.
     fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send;
 
     /// fdatasync: bytes and length survive from here on. Not the name. After an error the kernel may have marked
@@ -293,27 +291,32 @@ pub trait FsExt: Fs {
     /// `rm -r`, children before parents, in sorted order; nothing to remove is no error. Syncs nothing.
     fn remove_tree(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
         async move {
-            // An explicit stack: directories are visited twice, the second time to be removed.
-            let mut stack = vec![(path.to_owned(), None)];
-            while let Some((at, seen)) = stack.pop() {
-                let kind = match seen {
-                    Some(kind) => kind,
-                    None => match self.metadata(&at).await {
-                        Ok(m) => m.kind,
+            // An explicit stack: a directory is visited twice, the second time to be removed, whatever is in it by
+            // then: should a child not have gone, this ends with an error, and ends.
+            enum Visit {
+                Unknown,
+                Known(FileKind),
+                Emptied,
+            }
+            let mut stack = vec![(path.to_owned(), Visit::Unknown)];
+            while let Some((at, visit)) = stack.pop() {
+                let kind = match visit {
+                    Visit::Unknown => match self.metadata(&at).await {
+                        Ok(m) => Some(m.kind),
                         Err(e) if e.kind == ErrorKind::NotFound => continue,
                         Err(e) => return Err(e),
                     },
+                    Visit::Known(kind) => Some(kind),
+                    Visit::Emptied => None,
                 };
-                let result = if kind == FileKind::File {
-                    self.unlink(&at).await
-                } else {
-                    let children = self.list(&at).await?;
-                    if children.is_empty() {
-                        self.rmdir(&at).await
-                    } else {
-                        stack.push((at.clone(), Some(FileKind::Dir)));
-                        let below = children.into_iter().rev();
-                        stack.extend(below.map(|c| (format!("{at}/{}", c.name), Some(c.kind))));
+                let result = match kind {
+                    None => self.rmdir(&at).await,
+                    Some(FileKind::File) => self.unlink(&at).await,
+                    Some(FileKind::Dir) => {
+                        let below = self.list(&at).await?.into_iter().rev();
+                        let below: Vec<_> = below.map(|c| (format!("{at}/{}", c.name), Visit::Known(c.kind))).collect();
+                        stack.push((at, Visit::Emptied));
+                        stack.extend(below);
                         Ok(())
                     }
                 };

@@ -1,0 +1,231 @@
+//! The arguments, as clap sees them.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::disk::crash::Loss;
+use crate::disk::model;
+use crate::report::MAX_COLUMNS;
+use crate::{strategy, workload};
+
+/// The seed if none is given.
+pub const DEFAULT_SEED: u64 = 1;
+/// Crash states of a cell if nothing is said: what lets the whole comparison end within two minutes on two cores.
+pub const DEFAULT_BUDGET: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
+
+const ABOUT: &str = "Crash-tests the ways in which container registries store images";
+
+const LONG_ABOUT: &str = "\
+Crash-tests the ways in which container registries store images.
+
+A complete registry core runs on a simulated disk. Then the plug is pulled at every point of a workload, every state \
+that a file system may leave behind there is visited (or a sample, where there are too many), the registry is started \
+on it again, and what it kept is compared with what it had promised.
+
+Without a command, pullplug compares: the options of `compare` may be given right away.";
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0   nothing found
+  1   compare: a strategy broke an invariant that it claims to keep
+      explore: an invariant was broken; replay: it is still broken
+  2   bad usage or input, or an output that cannot be written
+  70  internal error: a bug in pullplug
+
+Examples:
+  pullplug
+      every strategy under every model and workload
+  pullplug --strategies durable,distribution-2.8 --models xfs,btrfs --json report.json
+      some of them, and a report for programs
+  skopeo copy docker://alpine oci:alpine && pullplug --image alpine
+      with a real image
+  pullplug explore --strategy distribution-2.8 --model btrfs --workload push --save found
+      one of them, all detail, and a file to replay for each finding
+  pullplug replay found/distribution-2.8-btrfs-push-acked-survives.json
+      what was done, what was lost, what survived
+  pullplug ops --strategy distribution-2.8 --workload push
+      the file-system calls
+
+Colours appear on terminals alone, and not if NO_COLOR is set.";
+
+const REPLAY_HELP: &str = "\
+A crash is named by a word that compare and explore print:
+
+  STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT][/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
+
+  PLACE  STEPS[.SECTORS]: so many steps were executed and, of the write that comes next, so many sectors
+  LOST   the effects that were lost: numbers and ranges in the order of execution, as in 4-6,9
+  HASH   tells the schedule from one that another version, seed or image leads to; without it nothing is compared
+
+Without INVARIANT, the verdict is about all of them.
+
+Exit codes: 0 it is not broken (any more), 1 it is still broken, 2 bad usage or input, 70 internal error.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pullplug",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    max_term_width = MAX_COLUMNS as usize
+)]
+pub struct Cli {
+    /// What to do; to compare, if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The options of `compare`.
+    #[command(flatten)]
+    pub compare: CompareArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compare strategies: which breaks which invariant, under which file system (the default)
+    #[command(after_long_help = AFTER_HELP)]
+    Compare(CompareArgs),
+    /// Explore one strategy under one model and workload, in all detail
+    #[command(after_long_help = AFTER_HELP)]
+    Explore(ExploreArgs),
+    /// Show one crash: the calls, what was lost, what survived, and what is broken
+    #[command(after_long_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
+    /// List the file-system calls that a strategy makes in a workload
+    Ops(OpsArgs),
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Strategies, separated by commas; all, if none are given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = strategies())]
+    pub strategies: Vec<String>,
+    /// Persistence models, separated by commas; all, if none are given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = models())]
+    pub models: Vec<String>,
+    /// Workloads, separated by commas; all, if none are given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = workloads())]
+    pub workloads: Vec<String>,
+    /// How to explore, and where to write what was found.
+    #[command(flatten)]
+    pub explore: Exploration,
+}
+
+/// Arguments of `explore`.
+#[derive(Debug, Args)]
+pub struct ExploreArgs {
+    /// The strategy
+    #[arg(long, value_name = "NAME", value_parser = strategies())]
+    pub strategy: String,
+    /// The persistence model
+    #[arg(long, value_name = "NAME", value_parser = models())]
+    pub model: String,
+    /// The workload
+    #[arg(long, value_name = "NAME", value_parser = workloads())]
+    pub workload: String,
+    /// How to explore, and where to write what was found.
+    #[command(flatten)]
+    pub explore: Exploration,
+}
+
+/// How to explore, and where to write what was found.
+#[derive(Debug, Args)]
+pub struct Exploration {
+    /// What is pushed, and how it is chosen.
+    #[command(flatten)]
+    pub input: Input,
+    /// Visit so many crash states of a cell, at most: half of them of the workload, a quarter after a process crash and
+    /// a restart, a quarter of recoveries. A few are always visited at every crash point
+    #[arg(long, value_name = "STATES", default_value_t = DEFAULT_BUDGET)]
+    pub budget: NonZeroU64,
+    /// How the machine stops
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = LossArg::PowerCut)]
+    pub loss: LossArg,
+    /// Write the result as JSON to FILE or, without FILE, to the standard output instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<Option<PathBuf>>,
+    /// Write a file to replay for each finding into DIR, which is made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Say how long each cell took. Without it, the same seed gives the same bytes of output
+    #[arg(long)]
+    pub timings: bool,
+}
+
+/// What is pushed, and how it is chosen.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Push the images of the OCI image layout in DIR instead of a generated one of 40,000 bytes
+    #[arg(long, value_name = "DIR")]
+    pub image: Option<PathBuf>,
+    /// Seed of generated images and of samples
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    pub seed: u64,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A file that --save wrote, or a crash as compare and explore print it
+    #[arg(value_name = "FILE|CRASH")]
+    pub crash: String,
+    /// Push the images of the OCI image layout in DIR; a file names its own
+    #[arg(long, value_name = "DIR")]
+    pub image: Option<PathBuf>,
+    /// Seed of generated images; a file names its own
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Arguments of `ops`.
+#[derive(Debug, Args)]
+pub struct OpsArgs {
+    /// The strategy
+    #[arg(long, value_name = "NAME", value_parser = strategies())]
+    pub strategy: String,
+    /// The workload
+    #[arg(long, value_name = "NAME", value_parser = workloads())]
+    pub workload: String,
+    /// What is pushed.
+    #[command(flatten)]
+    pub input: Input,
+}
+
+/// [`Loss`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LossArg {
+    /// The power fails: what was not synced may be lost
+    PowerCut,
+    /// The process dies: what was written stays
+    ProcessCrash,
+    /// The power fails, and the disk had ignored all syncs
+    LyingDisk,
+}
+
+impl From<LossArg> for Loss {
+    fn from(loss: LossArg) -> Self {
+        match loss {
+            LossArg::PowerCut => Self::PowerCut,
+            LossArg::ProcessCrash => Self::ProcessCrash,
+            LossArg::LyingDisk => Self::LyingDisk,
+        }
+    }
+}
+
+fn strategies() -> PossibleValuesParser {
+    PossibleValuesParser::new(strategy::NAMES)
+}
+
+fn models() -> PossibleValuesParser {
+    PossibleValuesParser::new(model::ALL.map(|m| m.name()))
+}
+
+fn workloads() -> PossibleValuesParser {
+    PossibleValuesParser::new(workload::NAMES)
+}

@@ -1,0 +1,69 @@
+//! `pullplug compare`: strategies × workloads × models, as a matrix.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::CompareArgs;
+use super::cell::{Images, Scene, document};
+use super::error::CliError;
+use super::{exit, explore};
+use crate::disk::model;
+use crate::report::{Document, STRONG, counterexample, matrix};
+use crate::{strategy, workload};
+
+/// Runs the command.
+pub fn run(args: CompareArgs) -> Result<u8, CliError> {
+    let outputs = explore::Outputs::reserve(&args.explore)?;
+    let images = Images::new(&args.explore.input)?;
+    let strategies = picked(strategy::NAMES, &args.strategies);
+    let workloads = picked(workload::NAMES, &args.workloads);
+    let models = picked(model::ALL.map(|m| m.name()), &args.models);
+    let progress = progress(strategies.len() * workloads.len() * models.len());
+    let mut cells = Vec::new();
+    for strategy in &strategies {
+        for workload in &workloads {
+            let scene = Scene::new(strategy, workload, &images)?;
+            for model in models.iter().filter_map(|name| model::named(name)) {
+                progress.set_message(format!("{strategy} {workload} {}", model.name()));
+                cells.push(scene.explore(model, &args.explore)?);
+                progress.inc(1);
+            }
+        }
+    }
+    progress.finish_and_clear();
+    let document = document(cells, &args.explore, &images);
+    outputs.write(&document, || text(&document))?;
+    let broken = document.cells.iter().any(|cell| !cell.broken_claims.is_empty());
+    Ok(if broken { exit::FOUND } else { exit::NOTHING_FOUND })
+}
+
+/// Those of `all` that were asked for, all if none were, in the order of `all` and each once.
+fn picked<const N: usize>(all: [&'static str; N], asked: &[String]) -> Vec<&'static str> {
+    all.into_iter().filter(|name| asked.is_empty() || asked.iter().any(|a| a == name)).collect()
+}
+
+/// A bar on the standard error, if that is a terminal.
+fn progress(cells: usize) -> ProgressBar {
+    let bar = ProgressBar::new(cells as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn text(document: &Document) -> String {
+    let mut out = matrix::render(document);
+    if let Some(total) = document.cells.iter().map(|cell| cell.seconds).sum::<Option<f64>>() {
+        out.push_str(&format!("explored in {total:.1} seconds\n"));
+    }
+    let smallest = document.smallest();
+    if !smallest.is_empty() {
+        out.push_str(&format!(
+            "\n{STRONG}The smallest counterexample of each strategy that breaks anything{STRONG:#}\n"
+        ));
+    }
+    for (cell, finding) in smallest {
+        out.push('\n');
+        out.push_str(&counterexample::short(cell, finding));
+    }
+    out
+}

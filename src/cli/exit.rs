@@ -1,0 +1,11 @@
+//! What the process returns. Part of the contract: scripts rely on it.
+
+/// Nothing was found.
+pub const NOTHING_FOUND: u8 = 0;
+/// `compare`: a strategy broke an invariant that it claims to keep; `explore`: any invariant was broken; `replay`: it
+/// is still broken.
+pub const FOUND: u8 = 1;
+/// Bad usage, bad input, or an output that cannot be written.
+pub const BAD_INPUT: u8 = 2;
+/// A bug in pullplug. The number is EX_SOFTWARE of sysexits.
+pub const INTERNAL: u8 = 70;

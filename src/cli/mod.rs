@@ -1,0 +1,73 @@
+//! The command line: arguments, one file a command, exit codes.
+//!
+//! A command turns arguments into calls of the library and values into text ([`crate::report`]); it decides nothing
+//! else. Errors that a user can cause have a message of their own ([`error::CliError`]); everything else is a bug, and
+//! says so.
+
+pub mod args;
+mod cell;
+mod compare;
+pub mod error;
+pub mod exit;
+mod explore;
+mod files;
+mod ops;
+mod output;
+mod replay;
+
+use std::ffi::OsString;
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::sync::Once;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use error::CliError;
+
+/// Runs the command that `args` (the program's name first) ask for, to its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        // Help and versions come this way too, with exit code 0. Nobody to read them is no error.
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { exit::BAD_INPUT } else { exit::NOTHING_FOUND }.into();
+        }
+    };
+    panic::set_hook(Box::new(report_panic));
+    guarded(|| run(cli)).into()
+}
+
+/// Runs a parsed command and returns its exit code; errors are printed.
+fn run(cli: Cli) -> u8 {
+    let done = match cli.command {
+        None => compare::run(cli.compare),
+        Some(Command::Compare(args)) => compare::run(args),
+        Some(Command::Explore(args)) => explore::run(args),
+        Some(Command::Replay(args)) => replay::run(args),
+        Some(Command::Ops(args)) => ops::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        output::print_error(&error);
+        error.code
+    })
+}
+
+/// Turns a panic, of this thread or a worker, into the exit code for bugs.
+fn guarded(run: impl FnOnce() -> u8) -> u8 {
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(exit::INTERNAL)
+}
+
+/// Tells of the first panic; others are its consequences.
+fn report_panic(info: &panic::PanicHookInfo<'_>) {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        let what = info.payload_as_str().unwrap_or("no message");
+        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        output::print_error(&CliError::internal(format!("{what}{place}")));
+    });
+}
+
+#[cfg(test)]
+mod tests;

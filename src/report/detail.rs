@@ -1,0 +1,63 @@
+//! One cell, all of it.
+
+use std::fmt::Write;
+
+use super::counterexample;
+use super::words::grouped;
+use super::{BROKEN, BROKEN_CLAIM, Cell, Coverage, Document, GOOD, STRONG};
+use crate::check::Invariant;
+
+/// Everything that is known of `cell`, a cell of `document`; `claims` says what the strategy claims here.
+pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bool) -> String {
+    let mut out = format!(
+        "{STRONG}{} under {}, {}{STRONG:#}; {}, seed {}\n\n",
+        cell.strategy, cell.model, cell.workload, document.loss, document.seed
+    );
+    let states = |text: &str| text.parse().map_or_else(|_| text.to_owned(), grouped);
+    let coverage = match cell.coverage {
+        Coverage::Exhaustive => "exhaustive: every crash state that the model allows".to_owned(),
+        Coverage::Sampled => format!(
+            "sampled, at most {} states: small losses first, then by chance from seed {}",
+            grouped(document.budget),
+            document.seed
+        ),
+    };
+    let mut line = |label: &str, value: &str| {
+        let _ = writeln!(out, "{label:<18}{value}");
+    };
+    line("crash points", &grouped(cell.crash_points as u64));
+    line("crash states", &states(&cell.crash_states));
+    line("after a restart", &states(&cell.restart_states));
+    line("during recovery", &states(&cell.recovery_states));
+    line("coverage", &coverage);
+    if let Some(seconds) = cell.seconds {
+        line("seconds", &format!("{seconds:.3}"));
+    }
+    let _ = writeln!(out, "\n{:<24}{:>14}{:>12}  claimed", "invariant", "looked at", "broken");
+    for invariant in Invariant::ALL {
+        let evaluated = cell.evaluated.get(invariant.name()).copied().unwrap_or_default();
+        let violations = cell.violations.get(invariant.name()).copied().unwrap_or_default();
+        let claimed = claims(invariant);
+        let style = match (violations > 0, claimed, evaluated) {
+            (true, true, _) => BROKEN_CLAIM,
+            (true, false, _) => BROKEN,
+            (false, _, 0) => anstyle::Style::new(),
+            (false, ..) => GOOD,
+        };
+        let _ = writeln!(
+            out,
+            "{style}{:<24}{:>14}{:>12}{style:#}  {}",
+            invariant.name(),
+            grouped(evaluated),
+            grouped(violations),
+            if claimed { "yes" } else { "no" }
+        );
+    }
+    for finding in &cell.findings {
+        let _ = write!(out, "\n{}", counterexample::long(cell, finding));
+    }
+    if cell.findings.is_empty() {
+        let _ = writeln!(out, "\nnothing found");
+    }
+    out
+}

@@ -1,0 +1,47 @@
+//! A schedule, call by call, up to the crash: what was done, and what of it was lost.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::words::{counted, place, shortened, step};
+use super::{BROKEN, BROKEN_CLAIM};
+use crate::disk::describe::LostEffect;
+use crate::explore::replay::Stage;
+use crate::workload::op::Op;
+
+/// Every step of `stage` that was executed, numbered as in a [`super::spec::Spec`], with what was lost beneath it; then
+/// the place of the crash (`what` names it). `restarted_after` is the number of steps before the process was restarted.
+pub fn render(stage: &Stage, ops: &[Op], what: &str, restarted_after: Option<usize>) -> String {
+    let records = stage.space.records();
+    let mut lost: BTreeMap<usize, Vec<LostEffect>> = BTreeMap::new();
+    for effect in stage.space.describe_lost(&stage.lost, &stage.survivors) {
+        lost.entry(effect.record).or_default().push(effect);
+    }
+    let whole = stage.cut.records as usize;
+    let executed = whole + usize::from(stage.cut.inside.is_some());
+    let mut out = String::new();
+    for (at, record) in records.iter().enumerate().take(executed) {
+        let shown = shortened(&step(record, ops));
+        let lost = lost.get(&at).map_or(&[][..], Vec::as_slice);
+        // Where the only thing lost is the call itself, saying it twice helps nobody.
+        let all = matches!(lost, [one] if one.what == record.call);
+        let _ = if all {
+            writeln!(out, "{BROKEN}{:>5}  {shown}   << lost{BROKEN:#}", at + 1)
+        } else {
+            writeln!(out, "{:>5}  {shown}", at + 1)
+        };
+        for effect in lost.iter().filter(|_| !all) {
+            let _ = writeln!(out, "{BROKEN}         << lost: {}{BROKEN:#}", shortened(&effect.what));
+        }
+        if restarted_after == Some(at + 1) {
+            let _ = writeln!(out, "       -- the process crashes and is started again");
+        }
+    }
+    let at = shortened(&place(records, stage.cut, ops));
+    let left = records.len().saturating_sub(executed);
+    let _ = writeln!(out, "{BROKEN_CLAIM}  >>>  {what} {at}{BROKEN_CLAIM:#}");
+    if left > 0 {
+        let _ = writeln!(out, "       {} not reached", counted(left as u64, "step"));
+    }
+    out
+}
