@@ -3,6 +3,7 @@
 
 mod checks;
 mod cli;
+mod durable;
 mod explorer;
 mod faults;
 mod fs_contract;

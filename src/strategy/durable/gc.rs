@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use super::Durable;
 use super::fence::Spared;
 use crate::fs::{ErrorKind, Fs, FsExt, split};
-use crate::oci::{Digest, Name};
+use crate::oci::{Digest, Name, Tag};
 use crate::strategy::layout::{blob_data, blob_dir, layer_link, revision_link, tag_index_link};
 use crate::strategy::{CollectOptions, Collected, Result};
 use survey::{DeadRevision, Survey};
@@ -37,8 +37,15 @@ struct Cycle<'a, F: Fs> {
     repositories: Vec<(Name, Survey)>,
     /// Content that some link or live manifest needs.
     needed: BTreeSet<Digest>,
-    links_removed: Vec<String>,
+    removed: Vec<RemovedLink>,
     collected: Collected,
+}
+
+/// A link that was removed, and whose directory is to follow once that is durable.
+enum RemovedLink {
+    Layer(Name, Digest),
+    Revision(Name, Digest),
+    IndexEntry(Name, Tag, Digest),
 }
 
 impl<F: Fs> Durable<F> {
@@ -55,7 +62,7 @@ impl<F: Fs> Durable<F> {
             options,
             repositories: Vec::new(),
             needed: BTreeSet::new(),
-            links_removed: Vec::new(),
+            removed: Vec::new(),
             collected: Collected::default(),
         };
         let collected = cycle.run().await;
@@ -84,37 +91,35 @@ impl<F: Fs> Cycle<'_, F> {
     async fn remove_revisions(&mut self) -> Result<()> {
         let rounds = self.repositories.iter().map(|(_, survey)| survey.dead_revisions.len()).max().unwrap_or(0);
         for round in 0..rounds {
-            let mut removed = Vec::new();
             for at in 0..self.repositories.len() {
                 let survey = &mut self.repositories[at].1;
                 for dead in survey.dead_revisions.get_mut(round).map(std::mem::take).unwrap_or_default() {
-                    removed.extend(self.remove_revision(at, dead).await?);
+                    self.remove_revision(at, dead).await?;
                 }
             }
-            if !removed.is_empty() && !self.options.dry_run {
-                self.durable.names.settle_everything().await?;
-                self.remove_dirs(&removed).await?;
+            if !self.removed.is_empty() {
+                self.settle_removals().await?;
             }
         }
         Ok(())
     }
 
-    /// Removes one revision link, unless a push relies on it by now; returns its path.
-    async fn remove_revision(&mut self, at: usize, dead: DeadRevision) -> Result<Option<String>> {
+    /// Removes one revision link, unless a push relies on it by now.
+    async fn remove_revision(&mut self, at: usize, dead: DeadRevision) -> Result<()> {
         let (repo, survey) = &mut self.repositories[at];
-        let path = revision_link(repo, &dead.named);
         let _manifests = self.durable.lock_manifests(repo).await;
         let kept = [&dead.named, &dead.target].into_iter().any(|d| self.spared.link(d) || survey.keep.contains(d));
         if kept {
             self.needed.extend([dead.named, dead.target].iter().chain(&dead.references));
             survey.keep.extend(dead.references);
-            return Ok(None);
+            return Ok(());
         }
         if !self.options.dry_run {
-            self.durable.names.unlink(&path).await?;
+            self.durable.names.unlink(&revision_link(repo, &dead.named)).await?;
+            self.removed.push(RemovedLink::Revision(repo.clone(), dead.named));
         }
         self.collected.manifests.push((repo.clone(), dead.named));
-        Ok(Some(path))
+        Ok(())
     }
 
     async fn remove_links(&mut self) -> Result<()> {
@@ -126,32 +131,43 @@ impl<F: Fs> Cycle<'_, F> {
                     self.needed.extend([*named, *target]);
                     continue;
                 }
-                let path = layer_link(repo, named);
                 if !self.options.dry_run {
                     let _loosely = durable.names.loosely();
-                    durable.names.unlink(&path).await?;
-                    self.links_removed.push(path);
+                    durable.names.unlink(&layer_link(repo, named)).await?;
+                    self.removed.push(RemovedLink::Layer(repo.clone(), *named));
                 }
                 self.collected.layer_links.push((repo.clone(), *named));
             }
             for (tag, named) in survey.dead_index.iter().filter(|_| !self.options.dry_run) {
                 let _manifests = durable.lock_manifests(repo).await;
                 if !durable.fs.exists(&revision_link(repo, named)).await? {
-                    let path = tag_index_link(repo, tag, named);
                     let _loosely = durable.names.loosely();
-                    durable.names.unlink(&path).await?;
-                    self.links_removed.push(path);
+                    durable.names.unlink(&tag_index_link(repo, tag, named)).await?;
+                    self.removed.push(RemovedLink::IndexEntry(repo.clone(), tag.clone(), *named));
                 }
             }
         }
         Ok(())
     }
 
-    /// Removes the directories of links that are gone for good. One that holds a new link by now stays: it is not
-    /// empty.
-    async fn remove_dirs(&self, links: &[String]) -> Result<()> {
-        for (dir, _) in links.iter().filter_map(|link| split(link)) {
-            self.durable.names.remove_dir(dir).await?;
+    /// Makes all removals durable, then removes the directories of those links. One that holds a new link by now
+    /// stays: it is not empty.
+    async fn settle_removals(&mut self) -> Result<()> {
+        let durable = self.durable;
+        durable.names.settle_everything().await?;
+        for link in std::mem::take(&mut self.removed) {
+            let (path, _locks) = match &link {
+                RemovedLink::Layer(repo, digest) => (layer_link(repo, digest), durable.lock_digests(&[*digest]).await),
+                RemovedLink::Revision(repo, digest) => {
+                    (revision_link(repo, digest), vec![durable.lock_manifests(repo).await])
+                }
+                RemovedLink::IndexEntry(repo, tag, digest) => {
+                    (tag_index_link(repo, tag, digest), vec![durable.lock_manifests(repo).await])
+                }
+            };
+            if let Some((dir, _)) = split(&path) {
+                durable.names.remove_dir(dir).await?;
+            }
         }
         Ok(())
     }
@@ -165,8 +181,7 @@ impl<F: Fs> Cycle<'_, F> {
             }
         }
         if !self.options.dry_run && !dead.is_empty() && durable.names.take_loose() {
-            durable.names.settle_everything().await?;
-            self.remove_dirs(&self.links_removed).await?;
+            self.settle_removals().await?;
         }
         for digest in dead {
             let _lock = durable.lock_digests(&[digest]).await;

@@ -173,9 +173,12 @@ impl<F: Fs> Names<F> {
         format!("{path}.{}{TEMPORARY}", self.world.fresh_id())
     }
 
-    /// Removes a directory if it is empty, and does not care when it comes back: for directories that hold nothing.
+    /// Removes a directory if it is empty, and does not care when it comes back: for directories that hold nothing,
+    /// under the lock of their object.
     pub(super) async fn remove_dir(&self, path: &str) -> Result<bool> {
         self.writable()?;
+        // Not while someone syncs it.
+        let _turn = self.turns.lock(path).await;
         match self.fs.rmdir(path).await {
             Ok(()) => {
                 self.forget_below(path);
