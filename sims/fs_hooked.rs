@@ -148,3 +148,18 @@ fn a_delayed_call_that_fails_fails_the_call_after_it() {
     });
     assert_eq!(below.trace().lines(), ["mkdir a"]);
 }
+
+#[test]
+fn removing_a_tree_whose_entries_stay_ends_in_an_error() {
+    for action in [Action::Drop, Action::Delay] {
+        let dir = tempfile::tempdir().unwrap();
+        let real = RealFs::open_root(dir.path()).unwrap();
+        run_now(async {
+            real.create_dir_all("a/b").await.unwrap();
+            real.open("a/b/c", OpenMode::Create).await.unwrap();
+        });
+        let nth = Nth::new(0, action, |call| call.name() == "unlink");
+        let fs = HookedFs::with_hook(real, move |call| nth.judge(call));
+        assert_eq!(run_now(fs.remove_tree("a")).unwrap_err().kind, ErrorKind::NotEmpty, "{action:?}");
+    }
+}

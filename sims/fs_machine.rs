@@ -48,12 +48,12 @@ enum Value {
     Bytes(Bytes),
     Written(usize),
     Entries(Vec<DirEntry>),
-    Metadata(FileKind, u64, Option<u64>),
+    Metadata(FileKind, u64),
 }
 
 impl From<Metadata> for Value {
     fn from(m: Metadata) -> Self {
-        Self::Metadata(m.kind, m.len, (m.kind == FileKind::File).then_some(m.nlink))
+        Self::Metadata(m.kind, m.len)
     }
 }
 

@@ -18,3 +18,4 @@ mod registry;
 mod script;
 mod strategies;
 mod tidy;
+mod verdicts;

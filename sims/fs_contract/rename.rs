@@ -2,15 +2,15 @@
 
 use pullplug::fs::{ErrorKind, Fs, FsExt};
 
-use super::{get, kind, links, list, put};
+use super::{get, inode, kind, list, put};
 
 pub async fn replaces_a_file(fs: &impl Fs) {
     fs.mkdir("d").await.unwrap();
     put(fs, "new", b"new").await;
     put(fs, "d/old", b"old").await;
-    let ino = links(fs, "new").await.1;
+    let ino = inode(fs, "new").await;
     fs.rename("new", "d/old").await.unwrap();
-    assert_eq!(links(fs, "d/old").await, (1, ino));
+    assert_eq!(inode(fs, "d/old").await, ino);
     assert_eq!(get(fs, "d/old").await, "new");
     assert_eq!((list(fs, "").await, list(fs, "d").await), (vec!["d".to_owned()], vec!["old".to_owned()]));
 }
@@ -19,9 +19,9 @@ pub async fn replaces_an_empty_directory(fs: &impl Fs) {
     fs.create_dir_all("a").await.unwrap();
     put(fs, "a/f", b"abc").await;
     fs.create_dir_all("b/empty").await.unwrap();
-    let ino = links(fs, "a").await.1;
+    let ino = inode(fs, "a").await;
     fs.rename("a", "b/empty").await.unwrap();
-    assert_eq!(links(fs, "b/empty").await.1, ino);
+    assert_eq!(inode(fs, "b/empty").await, ino);
     assert_eq!(get(fs, "b/empty/f").await, "abc");
     assert_eq!(list(fs, "").await, ["b"]);
 }
@@ -45,7 +45,6 @@ pub async fn two_names_of_one_inode_stay(fs: &impl Fs) {
     fs.hard_link("a", "d/b").await.unwrap();
     fs.rename("a", "d/b").await.unwrap();
     assert_eq!((list(fs, "").await, list(fs, "d").await), (vec!["a".into(), "d".into()], vec!["b".to_owned()]));
-    assert_eq!(links(fs, "a").await.0, 2);
 }
 
 pub async fn onto_itself_does_nothing(fs: &impl Fs) {

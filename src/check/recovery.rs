@@ -60,12 +60,3 @@ pub async fn judge<F: Fs>(
     }
     observations
 }
-
-/// What a crash **during** recovery broke that a recovery which ran to its end did not: `whole` and `cut` are what
-/// one and the same judge saw after the one and after the other. The blame falls on the recovery.
-pub fn blame(whole: &[Observation], cut: &[Observation]) -> Observation {
-    let broken_before = |i: Invariant| whole.iter().any(|o| o.invariant == i && o.violation.is_some());
-    let new = cut.iter().filter(|o| !broken_before(o.invariant)).find_map(|o| o.violation.as_ref());
-    let what = new.map(|what| format!("after a crash during recovery: {what}"));
-    Observation::judged(Invariant::RecoveryIdempotent, what)
-}

@@ -21,4 +21,4 @@ mod sim;
 pub mod space;
 pub mod tree;
 
-pub use sim::{Read, SimFile, SimFs};
+pub use sim::{SimFile, SimFs};

@@ -7,23 +7,20 @@ use bytes::{Bytes, BytesMut};
 
 use super::effect::{Effect, Record, SECTOR_BYTES, SECTORS_PER_BLOCK, SectorWrite, What};
 use super::fault::{FailedPages, FaultKind, Faults};
+use super::space::{Question, Space};
 use super::tree::{Ino, Node, Tree};
 use crate::fs::{DirEntry, ErrorKind, File, FileKind, Fs, FsError, Metadata, OpenMode, Result, check_path};
-
-/// What a reader asked of the disk, as far as it could tell crash states apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Read {
-    /// It looked a name up.
-    Entry(Ino, Arc<str>),
-    /// It listed a directory.
-    Dir(Ino),
-    /// It read a file's bytes or length.
-    Content(Ino),
-}
 
 /// The simulated file system. Clones share one disk.
 #[derive(Debug, Clone, Default)]
 pub struct SimFs(Arc<Mutex<Disk>>);
+
+/// Who reads an undecided disk, and what it asked so far.
+#[derive(Debug)]
+struct Reader {
+    space: Arc<Space>,
+    questions: Vec<Question>,
+}
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -35,7 +32,9 @@ struct Disk {
     /// Number of open handles of an inode.
     handles: BTreeMap<Ino, u32>,
     faults: Option<Faults>,
-    reads: Option<Vec<Read>>,
+    reader: Option<Reader>,
+    /// Whether nobody will want the log.
+    forgetful: bool,
     read_only: bool,
     capacity_bytes: Option<u64>,
     /// How often the byte budget refused a byte.
@@ -75,7 +74,7 @@ impl SimFs {
 
     /// Writes a mark into the log.
     pub fn mark(&self, mark: u32) {
-        self.lock().push(format!("mark {mark}"), What::Mark(mark));
+        self.lock().push(|| format!("mark {mark}"), || What::Mark(mark));
     }
 
     /// What was durable when the log began, and the log.
@@ -89,14 +88,17 @@ impl SimFs {
         self.lock().tree.clone()
     }
 
-    /// Records from now on what is read.
-    pub fn record_reads(&self) {
-        self.lock().reads = Some(Vec::new());
+    /// A disk that holds `tree`, a crash state of `space`, and notes what of the undecided is read. With `keep_log`
+    /// false it keeps no log.
+    pub fn undecided(tree: Tree, space: Arc<Space>, keep_log: bool) -> Self {
+        let reader = Some(Reader { space, questions: Vec::new() });
+        let base = if keep_log { tree.clone() } else { Tree::default() };
+        Self(Arc::new(Mutex::new(Disk { base, tree, reader, forgetful: !keep_log, ..Disk::default() })))
     }
 
-    /// What was read since [`record_reads`](SimFs::record_reads), in order, each thing once.
-    pub fn take_reads(&self) -> Vec<Read> {
-        self.lock().reads.take().unwrap_or_default()
+    /// What was asked of the undecided, in order, each thing once.
+    pub fn questions(&self) -> Vec<Question> {
+        self.lock().reader.as_mut().map_or_else(Vec::new, |r| std::mem::take(&mut r.questions))
     }
 
     /// Installs faults, or with `None` takes them away.
@@ -169,29 +171,34 @@ pub(super) fn apply(tree: &mut Tree, effect: &Effect) {
 }
 
 impl Disk {
-    fn push(&mut self, call: String, what: What) {
-        self.log.push(Record { call, what });
+    fn push(&mut self, call: impl FnOnce() -> String, what: impl FnOnce() -> What) {
+        if !self.forgetful {
+            self.log.push(Record { call: call(), what: what() });
+        }
     }
 
-    fn saw(&mut self, read: Read) {
-        if let Some(reads) = &mut self.reads
-            && !reads.contains(&read)
+    /// Notes a question, if the space has one there.
+    fn saw(&mut self, question: impl FnOnce(&Space) -> Option<Question>) {
+        if let Some(reader) = &mut self.reader
+            && let Some(question) = question(&reader.space)
+            && !reader.questions.contains(&question)
         {
-            reads.push(read);
+            reader.questions.push(question);
         }
     }
 
     /// Resolves a path: the directory of its last component, that component, and the inode if there is one.
     fn walk<'p>(&mut self, op: &'static str, path: &'p str) -> Result<super::tree::Place<'p>> {
         check_path(op, path)?;
-        let recording = self.reads.is_some();
-        let mut looked = Vec::new();
+        let reader = &mut self.reader;
         let place = self.tree.walk(path, |dir, name| {
-            if recording {
-                looked.push(Read::Entry(dir, name.into()));
+            if let Some(reader) = reader
+                && let Some(question) = reader.space.asks_entry(dir, name)
+                && !reader.questions.contains(&question)
+            {
+                reader.questions.push(question);
             }
         });
-        looked.into_iter().for_each(|r| self.saw(r));
         place.map_err(|kind| FsError::new(kind, op, path))
     }
 
@@ -213,11 +220,11 @@ impl Disk {
     }
 
     /// Executes the effects of one call: tree, then log.
-    fn execute(&mut self, call: String, effects: Vec<Effect>) {
+    fn execute(&mut self, call: impl FnOnce() -> String, effects: Vec<Effect>) {
         for effect in &effects {
             apply(&mut self.tree, effect);
         }
-        self.push(call, What::Effects(effects));
+        self.push(call, || What::Effects(effects));
     }
 
     fn dentry(&self, dir: Ino, name: &str, before: Option<Ino>, after: Option<Ino>) -> Effect {
@@ -227,13 +234,12 @@ impl Disk {
     }
 
     fn metadata(&mut self, ino: Ino) -> Metadata {
-        self.saw(Read::Content(ino));
+        self.saw(|space| space.asks_len(ino));
         let (kind, len) = match self.tree.node(ino).map(|n| &**n) {
             Some(Node::File(content)) => (FileKind::File, content.len),
             _ => (FileKind::Dir, 0),
         };
-        let nlink = if kind == FileKind::File { self.tree.names_of(ino) } else { 1 };
-        Metadata { kind, len, ino: u64::from(ino.0), nlink }
+        Metadata { kind, len, ino: u64::from(ino.0) }
     }
 
     fn open_handle(&mut self, ino: Ino) {
@@ -249,7 +255,7 @@ impl Disk {
 
     fn used_bytes(&self) -> u64 {
         let sectors = |n: &Arc<Node>| if let Node::File(c) = &**n { c.sectors.len() as u64 } else { 0 };
-        self.tree.nodes().values().map(sectors).sum::<u64>() * SECTOR_BYTES
+        self.tree.nodes().map(|(_, n)| sectors(n)).sum::<u64>() * SECTOR_BYTES
     }
 
     /// How many of `len` bytes at `offset` fit into the byte budget: all, or those before the first sector that
@@ -311,7 +317,7 @@ impl Disk {
         if end > content.len {
             effects.push(Effect::Size { inode: ino, before: content.len, after: end });
         }
-        self.execute(format!("write {path} {}", data.len()), effects);
+        self.execute(|| format!("write {path} {}", data.len()), effects);
         Ok(data.len())
     }
 
@@ -328,7 +334,7 @@ impl Disk {
         } else {
             vec![Effect::Size { inode: ino, before: content.len, after: len }]
         };
-        self.execute(format!("truncate {path} {len}"), effects);
+        self.execute(|| format!("truncate {path} {len}"), effects);
         Ok(())
     }
 
@@ -337,11 +343,11 @@ impl Disk {
         self.writable(call, path)?;
         if !self.fires(FaultKind::SyncFailure) {
             let shown = if path.is_empty() { call.to_owned() } else { format!("{call} {path}") };
-            self.push(shown, what);
+            self.push(|| shown, || what);
             return Ok(());
         }
         if let What::SyncFile(ino) = what {
-            self.push(format!("{call} {path} = EIO"), What::SyncFailed(ino));
+            self.push(|| format!("{call} {path} = EIO"), || What::SyncFailed(ino));
             if self.faults.as_ref().is_some_and(|f| f.rates.failed_pages == FailedPages::Revert) {
                 self.revert(ino, path);
             }
@@ -371,7 +377,7 @@ impl Disk {
             let write = SectorWrite { sector: *sector, bytes: bytes.clone(), fresh: false };
             effects.push(Effect::Block { inode: ino, index: sector / SECTORS_PER_BLOCK, sectors: vec![write] });
         }
-        self.execute(format!("revert {path}"), effects);
+        self.execute(|| format!("revert {path}"), effects);
     }
 
     fn overwrite_at_rest(&mut self, ino: Ino, offset: u64, data: Bytes) {
@@ -410,7 +416,7 @@ impl Disk {
                 (true, None) => return fail(ErrorKind::NotADirectory, to),
                 (false, Some(_)) => return fail(ErrorKind::IsADirectory, to),
                 (true, Some(_)) => {
-                    self.saw(Read::Dir(old));
+                    self.saw(|space| space.asks_dir(old));
                     if self.tree.dir(old).is_some_and(|d| !d.is_empty()) {
                         return fail(ErrorKind::NotEmpty, to);
                     }
@@ -422,7 +428,7 @@ impl Disk {
             self.dentry(target.dir, target.name, target.ino, Some(ino)),
             self.dentry(source.dir, source.name, Some(ino), None),
         ];
-        self.execute(format!("rename {from} -> {to}"), effects);
+        self.execute(|| format!("rename {from} -> {to}"), effects);
         if let Some(old) = target.ino {
             self.forget_if_unused(old);
         }
@@ -438,7 +444,7 @@ impl Disk {
             (FileKind::File, Some(_)) => return fail(ErrorKind::IsADirectory),
             (FileKind::Dir, None) => return fail(ErrorKind::NotADirectory),
             (FileKind::Dir, Some(_)) => {
-                self.saw(Read::Dir(ino));
+                self.saw(|space| space.asks_dir(ino));
                 if path.is_empty() {
                     return fail(ErrorKind::InvalidInput);
                 }
@@ -450,7 +456,7 @@ impl Disk {
         }
         self.writable(op, path)?;
         let effect = self.dentry(place.dir, place.name, Some(ino), None);
-        self.execute(format!("{op} {path}"), vec![effect]);
+        self.execute(|| format!("{op} {path}"), vec![effect]);
         self.forget_if_unused(ino);
         Ok(())
     }
@@ -467,7 +473,7 @@ impl Disk {
                     self.writable(op, path)?;
                 }
                 if matches!(mode, OpenMode::Create) {
-                    self.push(format!("{op} {path}"), What::Effects(Vec::new()));
+                    self.push(|| format!("{op} {path}"), || What::Effects(Vec::new()));
                 }
                 ino
             }
@@ -477,7 +483,7 @@ impl Disk {
                 self.writable(op, path)?;
                 let ino = self.tree.add(Node::empty(FileKind::File));
                 let effect = self.dentry(place.dir, place.name, None, Some(ino));
-                self.execute(format!("{op} {path}"), vec![effect]);
+                self.execute(|| format!("{op} {path}"), vec![effect]);
                 ino
             }
         };
@@ -493,7 +499,7 @@ impl Disk {
         self.writable("mkdir", path)?;
         let ino = self.tree.add(Node::empty(FileKind::Dir));
         let effect = self.dentry(place.dir, place.name, None, Some(ino));
-        self.execute(format!("mkdir {path}"), vec![effect]);
+        self.execute(|| format!("mkdir {path}"), vec![effect]);
         Ok(())
     }
 
@@ -509,7 +515,7 @@ impl Disk {
         }
         self.writable("link", new)?;
         let effect = self.dentry(place.dir, place.name, None, Some(source));
-        self.execute(format!("link {existing} -> {new}"), vec![effect]);
+        self.execute(|| format!("link {existing} -> {new}"), vec![effect]);
         Ok(())
     }
 
@@ -518,7 +524,7 @@ impl Disk {
         if self.fires(FaultKind::ReadError) {
             return Err(FsError::new(ErrorKind::Io, "readdir", path));
         }
-        self.saw(Read::Dir(ino));
+        self.saw(|space| space.asks_dir(ino));
         let Some(entries) = self.tree.dir(ino) else {
             return Err(FsError::new(ErrorKind::NotADirectory, "readdir", path));
         };
@@ -604,7 +610,7 @@ impl SimFile {
 impl File for SimFile {
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let mut disk = self.fs.lock();
-        disk.saw(Read::Content(self.ino));
+        disk.saw(|space| space.asks_content(self.ino));
         if disk.fires(FaultKind::ReadError) {
             return Err(FsError::new(ErrorKind::Io, "read", &self.path));
         }
@@ -645,7 +651,7 @@ impl Drop for SimFile {
     fn drop(&mut self) {
         let mut disk = self.fs.lock();
         if *self.truncated.lock().unwrap_or_else(PoisonError::into_inner) {
-            disk.push(format!("close {}", self.path), What::CloseTruncated(self.ino));
+            disk.push(|| format!("close {}", self.path), || What::CloseTruncated(self.ino));
         }
         if let Some(count) = disk.handles.get_mut(&self.ino) {
             *count -= 1;

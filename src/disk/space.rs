@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Read;
 use super::effect::{Cut, Effect, Record, SECTOR_BYTES, SectorWrite, What};
 use super::model::{PersistenceModel, Preds, Timeline};
 use super::tree::{Content, Ino, Node, ROOT, Tree};
@@ -313,7 +312,7 @@ impl Space {
             match &**node {
                 Node::File(content) => {
                     let base_hashes = content.sectors.iter().map(|(s, b)| (*s, sector_hash(b))).collect();
-                    *self.file_mut(*ino) = FileTable { base: content.clone(), base_hashes, ..FileTable::default() };
+                    *self.file_mut(ino) = FileTable { base: content.clone(), base_hashes, ..FileTable::default() };
                 }
                 Node::Dir(entries) => {
                     let entry = |(name, child): (&Arc<str>, &Ino)| EntryTable {
@@ -322,7 +321,7 @@ impl Space {
                         base: Some(*child),
                         versions: Vec::new(),
                     };
-                    *self.dir_mut(*ino) = entries.iter().map(entry).collect();
+                    *self.dir_mut(ino) = entries.iter().map(entry).collect();
                 }
             }
         }
@@ -425,21 +424,27 @@ impl Space {
         View { space: self, survivors }
     }
 
-    /// What a read asks of the undecided state; `None` where every crash state gives the same answer.
-    pub fn question(&self, read: &Read) -> Option<Question> {
-        match read {
-            Read::Entry(dir, name) => {
-                let entries = self.dir(*dir)?;
-                let index = entries.binary_search_by(|e| e.name.cmp(name)).ok()?;
-                let decided = entries[index].versions.is_empty();
-                (!decided).then_some(Question::Entry { dir: *dir, index: index as u32 })
-            }
-            Read::Dir(dir) => {
-                let undecided = self.dir(*dir)?.iter().any(|e| !e.versions.is_empty());
-                undecided.then_some(Question::Dir(*dir))
-            }
-            Read::Content(ino) => self.file(*ino)?.constant.is_none().then_some(Question::Content(*ino)),
-        }
+    /// The question that a look-up of `name` in `dir` asks; `None`, here and below, where every crash state answers it
+    /// alike.
+    pub fn asks_entry(&self, dir: Ino, name: &str) -> Option<Question> {
+        let entries = self.dir(dir)?;
+        let index = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
+        (!entries[index].versions.is_empty()).then_some(Question::Entry { dir, index: index as u32 })
+    }
+
+    /// The question that a listing of `dir` asks.
+    pub fn asks_dir(&self, dir: Ino) -> Option<Question> {
+        self.dir(dir)?.iter().any(|e| !e.versions.is_empty()).then_some(Question::Dir(dir))
+    }
+
+    /// The question that a stat of a file asks.
+    pub fn asks_len(&self, ino: Ino) -> Option<Question> {
+        (!self.file(ino)?.len.is_empty()).then_some(Question::Len(ino))
+    }
+
+    /// The question that reading a file asks.
+    pub fn asks_content(&self, ino: Ino) -> Option<Question> {
+        self.file(ino)?.constant.is_none().then_some(Question::Content(ino))
     }
 
     /// Every path that names something in some crash state, sorted, with its kind. A superset: names are followed
@@ -665,6 +670,8 @@ pub enum Question {
     },
     /// What a directory holds.
     Dir(Ino),
+    /// How long a file is.
+    Len(Ino),
     /// A file's length and bytes.
     Content(Ino),
 }
@@ -696,6 +703,7 @@ impl<'a> View<'a> {
                 entry.and_then(|e| self.value_of(e)).map_or(0, |ino| u64::from(ino.0) + 1)
             }
             Question::Dir(dir) => self.dir_hash(dir),
+            Question::Len(ino) => self.len(ino),
             Question::Content(ino) => self.content_hash(ino),
         }
     }
@@ -795,25 +803,29 @@ impl<'a> View<'a> {
 
     /// The state as a tree of its own. Inodes that no name reaches are left out.
     pub fn tree(&self) -> Tree {
-        let mut nodes = BTreeMap::new();
+        let mut nodes = vec![None; self.space.nodes.len()];
         let mut stack = vec![ROOT];
         while let Some(ino) = stack.pop() {
-            if nodes.contains_key(&ino) {
+            let at = ino.0 as usize;
+            if nodes[at].is_some() {
                 continue;
             }
-            let Some(table) = self.space.dir(ino) else {
-                let same = self.space.file(ino).is_some_and(|f| f.constant.is_some());
-                let shared = self.space.base.node(ino).filter(|_| same);
-                let node = shared.cloned().unwrap_or_else(|| Arc::new(Node::File(self.content(ino))));
-                nodes.insert(ino, node);
-                continue;
+            let node = match &self.space.nodes[at] {
+                NodeTable::Dir(entries) => {
+                    let entries = entries.iter().filter_map(|e| Some((e.name.clone(), self.value_of(e)?)));
+                    let entries: BTreeMap<Arc<str>, Ino> = entries.collect();
+                    stack.extend(entries.values());
+                    Arc::new(Node::Dir(entries))
+                }
+                NodeTable::File(file) => {
+                    let shared = self.space.base.node(ino).filter(|_| file.constant.is_some());
+                    shared.cloned().unwrap_or_else(|| Arc::new(Node::File(self.content(ino))))
+                }
+                NodeTable::Unused => continue,
             };
-            let entries = table.iter().filter_map(|e| Some((e.name.clone(), self.value_of(e)?)));
-            let entries: BTreeMap<Arc<str>, Ino> = entries.collect();
-            stack.extend(entries.values());
-            nodes.insert(ino, Arc::new(Node::Dir(entries)));
+            nodes[at] = Some(node);
         }
-        Tree::from_nodes(nodes, Ino(self.space.nodes.len() as u32))
+        Tree::from_nodes(nodes)
     }
 }
 

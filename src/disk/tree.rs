@@ -120,13 +120,15 @@ impl Node {
 /// A tree of inodes.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    nodes: BTreeMap<Ino, Arc<Node>>,
-    next: u32,
+    /// By inode number, dense: numbers are handed out one after another.
+    nodes: Vec<Option<Arc<Node>>>,
+    /// How many entries name an inode.
+    names: Vec<u32>,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { nodes: [(ROOT, Arc::new(Node::Dir(BTreeMap::new())))].into(), next: ROOT.0 + 1 }
+        Self { nodes: vec![None, Some(Arc::new(Node::empty(FileKind::Dir)))], names: vec![0, 1] }
     }
 }
 
@@ -143,29 +145,39 @@ pub struct Place<'p> {
 }
 
 impl Tree {
-    /// A tree of these nodes; the next new inode gets number `next`.
-    pub fn from_nodes(nodes: BTreeMap<Ino, Arc<Node>>, next: Ino) -> Self {
-        Self { nodes, next: next.0 }
+    /// A tree of these nodes, by inode number.
+    pub fn from_nodes(nodes: Vec<Option<Arc<Node>>>) -> Self {
+        let mut names = vec![0; nodes.len()];
+        for node in nodes.iter().flatten() {
+            if let Node::Dir(entries) = &**node {
+                entries.values().for_each(|child| names[child.0 as usize] += 1);
+            }
+        }
+        Self { nodes, names }
     }
 
     /// The number that the next new inode gets.
     pub fn next_ino(&self) -> Ino {
-        Ino(self.next)
+        Ino(self.nodes.len() as u32)
     }
 
     /// All inodes, by number.
-    pub fn nodes(&self) -> &BTreeMap<Ino, Arc<Node>> {
-        &self.nodes
+    pub fn nodes(&self) -> impl Iterator<Item = (Ino, &Arc<Node>)> {
+        self.nodes.iter().enumerate().filter_map(|(i, node)| Some((Ino(i as u32), node.as_ref()?)))
     }
 
     /// The node of an inode. Inodes stay as long as a handle may need them.
     pub fn node(&self, ino: Ino) -> Option<&Arc<Node>> {
-        self.nodes.get(&ino)
+        self.nodes.get(ino.0 as usize)?.as_ref()
+    }
+
+    fn node_mut(&mut self, ino: Ino) -> Option<&mut Node> {
+        self.nodes.get_mut(ino.0 as usize)?.as_mut().map(Arc::make_mut)
     }
 
     /// A directory's entries.
     pub fn dir(&self, ino: Ino) -> Option<&BTreeMap<Arc<str>, Ino>> {
-        match self.nodes.get(&ino).map(|n| &**n) {
+        match self.node(ino).map(|n| &**n) {
             Some(Node::Dir(entries)) => Some(entries),
             _ => None,
         }
@@ -173,7 +185,7 @@ impl Tree {
 
     /// A file's content.
     pub fn file(&self, ino: Ino) -> Option<&Content> {
-        match self.nodes.get(&ino).map(|n| &**n) {
+        match self.node(ino).map(|n| &**n) {
             Some(Node::File(content)) => Some(content),
             _ => None,
         }
@@ -181,7 +193,7 @@ impl Tree {
 
     /// A file's content, to be changed.
     pub fn file_mut(&mut self, ino: Ino) -> Option<&mut Content> {
-        match self.nodes.get_mut(&ino).map(Arc::make_mut) {
+        match self.node_mut(ino) {
             Some(Node::File(content)) => Some(content),
             _ => None,
         }
@@ -189,31 +201,35 @@ impl Tree {
 
     /// Adds an inode that has no name yet.
     pub fn add(&mut self, node: Node) -> Ino {
-        let ino = Ino(self.next);
-        self.next += 1;
-        self.nodes.insert(ino, Arc::new(node));
+        let ino = self.next_ino();
+        self.ensure(ino, || node);
         ino
     }
 
     /// Adds an inode under its number, if it is not there: replaying a log meets inodes where they were born.
     pub fn ensure(&mut self, ino: Ino, node: impl FnOnce() -> Node) {
-        self.nodes.entry(ino).or_insert_with(|| Arc::new(node()));
-        self.next = self.next.max(ino.0 + 1);
+        let at = ino.0 as usize;
+        if self.nodes.len() <= at {
+            self.nodes.resize(at + 1, None);
+            self.names.resize(at + 1, 0);
+        }
+        self.nodes[at].get_or_insert_with(|| Arc::new(node()));
     }
 
     /// Forgets an inode that has neither a name nor a handle.
     pub fn forget(&mut self, ino: Ino) {
-        self.nodes.remove(&ino);
+        self.nodes[ino.0 as usize] = None;
     }
 
     /// Sets or clears a name.
     pub fn set_entry(&mut self, dir: Ino, name: &Arc<str>, ino: Option<Ino>) {
-        if let Some(Node::Dir(entries)) = self.nodes.get_mut(&dir).map(Arc::make_mut) {
-            match ino {
-                Some(ino) => entries.insert(name.clone(), ino),
-                None => entries.remove(name),
-            };
-        }
+        let Some(Node::Dir(entries)) = self.node_mut(dir) else { return };
+        let old = match ino {
+            Some(ino) => entries.insert(name.clone(), ino),
+            None => entries.remove(name),
+        };
+        ino.into_iter().for_each(|ino| self.names[ino.0 as usize] += 1);
+        old.into_iter().for_each(|ino| self.names[ino.0 as usize] -= 1);
     }
 
     /// Walks `path`, telling `looked` of every entry that is looked up.
@@ -231,10 +247,9 @@ impl Tree {
         Ok(place)
     }
 
-    /// Number of names that each inode has.
-    pub fn names_of(&self, ino: Ino) -> u64 {
-        let entries = self.nodes.values().filter_map(|n| if let Node::Dir(d) = &**n { Some(d) } else { None });
-        entries.flat_map(BTreeMap::values).filter(|i| **i == ino).count() as u64
+    /// How many names an inode has.
+    pub fn names_of(&self, ino: Ino) -> u32 {
+        self.names.get(ino.0 as usize).copied().unwrap_or(0)
     }
 
     /// Every reachable path with its content (`None` for a directory), sorted. A directory that was met on the way

@@ -5,8 +5,10 @@
 //! leaf's verdict: running the probe again would repeat the same run, read for read. Two states that differ only in
 //! what the probe never looks at share one run. Questions that every crash state answers alike are left out.
 
+use std::sync::Arc;
+
+use crate::disk::SimFs;
 use crate::disk::space::{Question, Space, View};
-use crate::disk::{Read, SimFs};
 
 /// A tree of questions with values of type `T` at its leaves.
 #[derive(Debug)]
@@ -46,11 +48,11 @@ impl<T> Memo<T> {
         }
     }
 
-    /// Remembers `value` for the state of `view`, reached by `reads`.
-    pub fn insert(&mut self, space: &Space, view: &View<'_>, reads: &[Read], value: T) {
+    /// Remembers `value` for the state of `view`, reached by asking `questions` of it, in this order.
+    pub fn insert(&mut self, view: &View<'_>, questions: &[Question], value: T) {
         let mut at = None;
-        for question in reads.iter().filter_map(|r| space.question(r)) {
-            at = Some(self.child(at, question, view.answer(question)));
+        for question in questions {
+            at = Some(self.child(at, *question, view.answer(*question)));
         }
         match at {
             // The place behind the last answer was reserved by `child`; the leaf goes there.
@@ -102,10 +104,14 @@ impl<T> Memo<T> {
 
 const UNSET: u32 = u32::MAX;
 
-/// Runs `probe` on the state of `view`, built as a disk of its own, and tells what it read.
-pub fn run_recording<T>(view: &View<'_>, probe: impl FnOnce(&SimFs) -> T) -> (T, Vec<Read>) {
-    let disk = SimFs::with_tree(view.tree());
-    disk.record_reads();
+/// Runs `probe` on the state of `view`, built as a disk of its own, and tells what it asked.
+pub fn run_recording<T>(
+    space: &Arc<Space>,
+    view: &View<'_>,
+    keep_log: bool,
+    probe: impl FnOnce(&SimFs) -> T,
+) -> (T, Vec<Question>) {
+    let disk = SimFs::undecided(view.tree(), space.clone(), keep_log);
     let value = probe(&disk);
-    (value, disk.take_reads())
+    (value, disk.questions())
 }

@@ -259,7 +259,7 @@ fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<Cut> {
 fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outcome<S::Probe> {
     let log: Arc<[Record]> =
         if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
-    let space = Space::new(run.base.clone(), log, setting.model);
+    let space = Arc::new(Space::new(run.base.clone(), log, setting.model));
     let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
     cuts.retain(|cut| run.restarted_at.is_none_or(|from| *cut > from));
     let mut groups: Vec<(usize, Vec<Cut>)> = Vec::new();
@@ -305,7 +305,7 @@ type Verdict = Arc<[Observation]>;
 /// The cuts between two marks: what was acknowledged is the same for all of them.
 struct Group<'a, S: Subject> {
     subject: &'a S,
-    space: &'a Space,
+    space: &'a Arc<Space>,
     setting: Setting<'a>,
     probes: Vec<S::Probe>,
     memos: Vec<Memo<u32>>,
@@ -360,7 +360,7 @@ impl Contents {
 impl<'a, S: Subject> Group<'a, S> {
     fn new(
         subject: &'a S,
-        space: &'a Space,
+        space: &'a Arc<Space>,
         setting: Setting<'a>,
         probes: Vec<S::Probe>,
         recovery_budget: usize,
@@ -421,10 +421,11 @@ impl<'a, S: Subject> Group<'a, S> {
             return *verdict;
         }
         let probe = &self.probes[index];
-        let (observations, reads) = memo::run_recording(view, |disk| self.subject.evaluate(probe, disk));
+        let (observations, asked) =
+            memo::run_recording(self.space, view, false, |disk| self.subject.evaluate(probe, disk));
         self.outcome.executions += 1;
         let verdict = self.verdicts.number(observations);
-        self.memos[index].insert(self.space, view, &reads, verdict);
+        self.memos[index].insert(view, &asked, verdict);
         self.reached.resize(self.verdicts.all.len(), 0);
         verdict
     }
@@ -458,12 +459,12 @@ impl<'a, S: Subject> Group<'a, S> {
             return;
         }
         let base = view.tree();
-        let (log, reads) = memo::run_recording(view, |disk| {
+        let (log, asked) = memo::run_recording(self.space, view, true, |disk| {
             // What recovery cannot do, the probes see: they recover too.
             let _ = self.subject.recover(disk);
             disk.snapshot().1
         });
-        self.recoveries.insert(self.space, view, &reads, ());
+        self.recoveries.insert(view, &asked, ());
         if log.iter().all(|r| r.effects().is_empty()) {
             return;
         }
@@ -474,7 +475,7 @@ impl<'a, S: Subject> Group<'a, S> {
         let budget = STATES_PER_RECOVERY.min(self.recovery_budget);
         self.recovery_budget -= budget;
         let log = if self.setting.loss == Loss::LyingDisk { crash::without_syncs(&log) } else { log };
-        let space = Space::new(base, log.into(), self.setting.model);
+        let space = Arc::new(Space::new(base, log.into(), self.setting.model));
         let cuts = states::telling_cuts(space.records(), self.setting.model, self.setting.loss);
         let setting = self.setting;
         let mut nested = Group::new(self.subject, &space, setting, self.probes.clone(), 0);

@@ -119,8 +119,6 @@ pub struct Metadata {
     pub len: u64,
     /// Inode number: two names with one number are one file.
     pub ino: u64,
-    /// Number of names (hard links) of a file; for directories not specified.
-    pub nlink: u64,
 }
 
 /// One entry of a directory listing.
@@ -196,7 +194,7 @@ pub trait File: Send + Sync + 'static {
     /// ftruncate, down or up (up: zeros). Volatile. Errors: as [`write_at`](File::write_at).
     fn set_len(&self, len: u64) -> impl Future<Output = Result<()>> + Send;
 
-    /// fstat; after the last name went, `nlink` is 0.
+    /// fstat.
     fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send;
 
     /// fdatasync: bytes and length survive from here on. Not the name. After an error the kernel may have marked

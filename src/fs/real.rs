@@ -305,12 +305,7 @@ fn metadata_of(stat: &Stat, op: &'static str, path: &str) -> Result<Metadata> {
         _ => return Err(stranger(op, path, "neither a file nor a directory")),
     };
     let len = if kind == FileKind::File { stat.st_size.unsigned_abs() } else { 0 };
-    Ok(Metadata { kind, len, ino: stat.st_ino, nlink: widen(stat.st_nlink) })
-}
-
-/// The width of some fields of a stat differs between architectures.
-fn widen(n: impl Into<u64>) -> u64 {
-    n.into()
+    Ok(Metadata { kind, len, ino: stat.st_ino })
 }
 
 /// Something in the tree that the port has no words for.

@@ -8,11 +8,11 @@ use super::probe::{self, Probe};
 use super::run::{self, RunError, Sessions};
 use super::{Workload, probe::probes};
 use crate::check;
+use crate::check::recovery::recover_everything;
 use crate::disk::SimFs;
 use crate::env::{World, run_now};
 use crate::explore::{Observation, Subject};
 use crate::fs::{FileKind, Fs};
-use crate::registry::Registry;
 
 /// The stream of identifiers of the setup.
 const SETUP_IDS: u64 = 1;
@@ -86,11 +86,7 @@ impl Subject for RegistrySubject {
 
     fn recover(&self, disk: &SimFs) -> Result<(), String> {
         let world = World::simulated(AFTER_CRASH_IDS);
-        let start = async {
-            let registry = Registry::open(&self.strategy, disk.clone(), world).await.map_err(|e| e.to_string())?;
-            registry.collect_litter().await.map_err(|e| e.to_string())
-        };
-        run_now(start).map(drop)
+        run_now(recover_everything(&self.strategy, disk.clone(), world)).map(drop).map_err(|e| e.to_string())
     }
 
     fn restart(&self, disk: &SimFs, marks: usize) -> Result<(), String> {
