@@ -52,17 +52,21 @@ Examples:
 Colours appear on terminals alone, and not if NO_COLOR is set.";
 
 const REPLAY_HELP: &str = "\
-A crash is named by a word that compare and explore print:
+A crash is named by a word that compare and explore print, without blanks:
 
-  STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT][/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
+  STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT]
+    [/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
 
-  PLACE  STEPS[.SECTORS]: so many steps were executed and, of the write that comes next, so many sectors
-  LOST   the effects that were lost: numbers and ranges in the order of execution, as in 4-6,9
-  HASH   tells the schedule from one that another version, seed or image leads to; without it nothing is compared
+  INVARIANT  what the verdict is about; without it, about all
+  PLACE      STEPS[.SECTORS]: so many steps done, and so many sectors of the write that comes next
+  LOST       the effects that were lost, numbered in the order of execution, as in 4-6,9
+  HASH       of the schedule, which another version, seed or image changes; checked if it is there
 
-Without INVARIANT, the verdict is about all of them.
-
-Exit codes: 0 it is not broken (any more), 1 it is still broken, 2 bad usage or input, 70 internal error.";
+Exit codes:
+  0   it is not broken (any more)
+  1   it is still broken
+  2   bad usage or input
+  70  internal error: a bug in pullplug";
 
 /// The command line.
 #[derive(Debug, Parser)]

@@ -126,6 +126,6 @@ mod tests {
             let error = Output::reserve(&path).unwrap_err();
             assert!(error.to_string().contains(&path.display().to_string()), "{error}");
         }
-        assert!(read(&dir.path().join("no")).unwrap_err().to_string().contains("no such file"));
+        assert!(read(&dir.path().join("no")).unwrap_err().to_string().to_lowercase().contains("no such file"));
     }
 }

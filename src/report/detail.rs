@@ -13,7 +13,7 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         "{STRONG}{} under {}, {}{STRONG:#}; {}, seed {}\n\n",
         cell.strategy, cell.model, cell.workload, document.loss, document.seed
     );
-    let states = |text: &str| text.parse().map_or_else(|_| text.to_owned(), grouped);
+    let states = |text: &str| text.parse::<u128>().map_or_else(|_| text.to_owned(), grouped);
     let coverage = match cell.coverage {
         Coverage::Exhaustive => "exhaustive: every crash state that the model allows".to_owned(),
         Coverage::Sampled => format!(

@@ -20,7 +20,7 @@ pub fn render(survived: &Tree, expected: &Tree) -> String {
     let expected: Entries<'_> = expected.paths().into_iter().collect();
     let paths: BTreeSet<&String> = survived.keys().chain(expected.keys()).collect();
     let mut out = String::new();
-    let mut same = 0;
+    let mut same: u64 = 0;
     for path in paths {
         let (has, wanted) = (survived.get(path).copied(), expected.get(path).copied());
         let name = shortened(path);

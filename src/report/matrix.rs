@@ -86,6 +86,9 @@ pub fn render(document: &Document) -> String {
         };
         table.add_row(std::iter::once(Field::new(format!("  {workload}"))).chain(models.iter().map(at)));
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     let lines: Vec<String> = table.to_string().lines().map(|l| l.trim_end().to_owned()).collect();
     format!("{}\n\n{}", lines.join("\n"), legend(document))
 }
@@ -113,24 +116,25 @@ fn legend(document: &Document) -> String {
         let _ = writeln!(out, "\nlooked at nothing, so nothing is said of: {}", idle.join(", "));
     }
     let sum = |count: fn(&Cell) -> &str| {
-        let numbers = cells.iter().filter_map(|c| count(c).parse::<u64>().ok());
-        grouped(numbers.sum())
+        let numbers = cells.iter().filter_map(|c| count(c).parse::<u128>().ok());
+        grouped(numbers.sum::<u128>())
     };
+    let total = [
+        ("crash states of the workloads", sum(|c| &c.crash_states)),
+        ("crash states after a process crash and a restart", sum(|c| &c.restart_states)),
+        ("crash states during recovery", sum(|c| &c.recovery_states)),
+    ];
+    let width = total.iter().map(|(_, n)| n.len()).max().unwrap_or_default();
+    out.push('\n');
+    for (what, n) in total {
+        let _ = writeln!(out, "{n:>width$} {what}");
+    }
+    let budget = grouped(document.budget);
+    let (loss, seed) = (document.loss, &document.seed);
     let _ = writeln!(
         out,
-        "\n{} crash states of the workloads, {} after a restart, {} during recovery; {} of {} cells sampled",
-        sum(|c| &c.crash_states),
-        sum(|c| &c.restart_states),
-        sum(|c| &c.recovery_states),
-        sampled,
-        cells.len(),
-    );
-    let _ = writeln!(
-        out,
-        "{}, seed {}, at most {} states in a cell",
-        document.loss,
-        document.seed,
-        grouped(document.budget)
+        "{loss}, seed {seed}, at most {budget} states in a cell, {sampled} of {} cells sampled",
+        cells.len()
     );
     out
 }
