@@ -7,7 +7,7 @@
 use crate::disk::crash::{self, Loss};
 use crate::disk::effect::{Cut, Effect, Record, What, cuts};
 use crate::disk::model::{Family, PersistenceModel};
-use crate::disk::space::{AtomId, Bits, Space};
+use crate::disk::space::{AtomId, Bits, Piece, Space};
 use crate::env::choice::{Chooser, DepthFirst, Seeded};
 
 /// The cuts at which states are generated: all of them but those whose states are a subset of the next cut's.
@@ -34,7 +34,8 @@ pub fn telling_cuts(log: &[Record], model: &dyn PersistenceModel, loss: Loss) ->
     cuts(log).into_iter().filter(|cut| loss == Loss::ProcessCrash || decides(cut)).collect()
 }
 
-/// Calls `visit` with sets of survivors of `family`, at most `budget` of them; returns whether they were all there are.
+/// Calls `visit` with sets of survivors of `family`: all of them if they are at most `budget`, and then returns true.
+/// Else about `budget` of them, and in any case those that lose a single name or length.
 pub fn visit(
     space: &Space,
     family: &Family,
@@ -75,8 +76,14 @@ pub fn visit(
         closures.iter().for_each(|c| bits.subtract(c));
         bits
     };
-    for (&id, closure) in free.iter().zip(&lost) {
-        offer(without(&[closure]));
+    // One lost effect is what most findings need: these states are visited whatever the budget. Sectors of large
+    // writes are too many and too alike for that.
+    let is_sector = |id: AtomId| matches!(space.atoms()[id].piece, Piece::Data { .. } | Piece::Stale { .. });
+    let (names, sectors): (Vec<usize>, Vec<usize>) = (0..free.len()).rev().partition(|at| !is_sector(free[*at]));
+    for at in names.into_iter().chain(sectors.into_iter().take(budget)) {
+        offer(without(&[&lost[at]]));
+    }
+    for &id in free.iter().rev() {
         let mut only = family.forced.clone();
         only.insert(id);
         space.close(&mut only);
