@@ -14,6 +14,7 @@ mod litmus_btrfs;
 mod litmus_names;
 mod measured;
 mod models;
+mod planted;
 mod registry;
 mod script;
 mod strategies;
