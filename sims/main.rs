@@ -15,6 +15,7 @@ mod litmus_btrfs;
 mod litmus_names;
 mod measured;
 mod models;
+mod planted;
 mod registry;
 mod script;
 mod strategies;

@@ -66,6 +66,14 @@ impl RegistrySubject {
         let world = World::simulated(RUN_IDS);
         run_now(run::run(&self.strategy, fs, world, &self.workload.contents, &self.workload.ops, on_mark))
     }
+
+    /// Starts again on any file system after a crash of the process behind the first `marks` marks, and finishes the
+    /// workload ([`run::again`]).
+    pub fn again_on<F: Fs>(&self, fs: F, marks: usize, on_mark: impl FnMut(check::oracle::Mark)) -> Result<(), RunError> {
+        let world = World::simulated(AFTER_RESTART_IDS);
+        let ops = &self.workload.ops[..];
+        run_now(run::again(&self.strategy, fs, world, &self.workload.contents, ops, marks, on_mark))
+    }
 }
 
 impl Subject for RegistrySubject {
@@ -95,10 +103,7 @@ impl Subject for RegistrySubject {
             disk.mark(passed);
             passed += 1;
         };
-        let world = World::simulated(AFTER_RESTART_IDS);
-        let ops = &self.workload.ops[..];
-        let again = run::again(&self.strategy, disk.clone(), world, &self.workload.contents, ops, marks, mark);
-        run_now(again).map_err(|e| e.to_string())
+        self.again_on(disk.clone(), marks, mark).map_err(|e| e.to_string())
     }
 
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Probe> {
