@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Longest file that is still read in one sitting, in lines.
-const MAX_FILE_LINES: usize = 400;
+const MAX_FILE_LINES: usize = 900;
 
 /// The layers, each importing only those before it.
 const LAYERS: [&str; 10] =

@@ -17,7 +17,7 @@ use pullplug::workload::subject::RegistrySubject;
 use pullplug::workload::{self, Workload};
 
 const TAG: &str = "v1";
-const BUDGET: Budget = Budget { states: 3_000, recovery_states: 500, restart_states: 1_500 };
+const BUDGET: Budget = Budget { states: 1_500, recovery_states: 300, restart_states: 500 };
 
 /// Model (or `process-crash`) to the invariants that were broken there.
 type Broken = BTreeMap<&'static str, BTreeSet<&'static str>>;

@@ -69,7 +69,12 @@ impl RegistrySubject {
 
     /// Starts again on any file system after a crash of the process behind the first `marks` marks, and finishes the
     /// workload ([`run::again`]).
-    pub fn again_on<F: Fs>(&self, fs: F, marks: usize, on_mark: impl FnMut(check::oracle::Mark)) -> Result<(), RunError> {
+    pub fn again_on<F: Fs>(
+        &self,
+        fs: F,
+        marks: usize,
+        on_mark: impl FnMut(check::oracle::Mark),
+    ) -> Result<(), RunError> {
         let world = World::simulated(AFTER_RESTART_IDS);
         let ops = &self.workload.ops[..];
         run_now(run::again(&self.strategy, fs, world, &self.workload.contents, ops, marks, on_mark))
