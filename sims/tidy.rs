@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Longest file that is still read in one sitting, in lines.
-const MAX_FILE_LINES: usize = 900;
+const MAX_FILE_LINES: usize = 400;
+
+/// Files that are still longer; none may be added.
+const LONGER: [&str; 2] = ["src/disk/space.rs", "src/explore/mod.rs"];
 
 /// The layers, each importing only those before it.
-const LAYERS: [&str; 10] =
-    ["env", "fs", "oci", "disk", "strategy", "registry", "check", "explore", "workload", "report"];
+const LAYERS: [&str; 11] =
+    ["env", "fs", "oci", "disk", "strategy", "registry", "check", "explore", "workload", "report", "cli"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,7 +44,7 @@ fn every_file_says_what_it_is_for_and_can_be_read_in_one_sitting() {
             faults.push(format!("{}: no module documentation on the first line", path.display()));
         }
         let lines = text.lines().count();
-        if lines > MAX_FILE_LINES {
+        if lines > MAX_FILE_LINES && !LONGER.iter().any(|l| path.ends_with(l)) {
             faults.push(format!("{}: {lines} lines, more than {MAX_FILE_LINES}", path.display()));
         }
         for word in [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore]")] {
@@ -59,7 +62,12 @@ fn layers_import_only_those_below() {
     for (path, text) in rust_files() {
         let Ok(inner) = path.strip_prefix("src") else { continue };
         let top = inner.components().next().unwrap().as_os_str().to_string_lossy().replace(".rs", "");
-        let Some(level) = LAYERS.iter().position(|l| *l == top) else { continue };
+        let Some(level) = LAYERS.iter().position(|l| *l == top) else {
+            if !["lib", "main"].contains(&&*top) {
+                faults.push(format!("{}: {top} is no known layer", path.display()));
+            }
+            continue;
+        };
         // Comments may name anything; code may not.
         let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
@@ -95,5 +103,23 @@ fn nothing_else_at_the_top() {
     for entry in std::fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         assert!(name.starts_with('.') || name == "target" || ALLOWED.contains(&name.as_str()), "{name}");
+    }
+}
+
+/// A snapshot that no test writes any more is a lie about the program. Their names stand in the sources, but for what
+/// a test puts in front of them.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the checks read the source tree itself")]
+fn every_snapshot_has_its_test() {
+    const PREFIXES: [&str; 2] = ["litmus_", "help-"];
+    let sources = rust_files();
+    for entry in std::fs::read_dir(root().join("snapshots")).unwrap() {
+        let file = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(!file.ends_with(".snap.new"), "{file}: a snapshot that waits for a review");
+        let Some(name) = file.strip_suffix(".snap") else { continue };
+        let short = PREFIXES.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
+        let quoted = [format!("\"{name}\""), format!("\"{short}\"")];
+        let found = sources.iter().any(|(_, text)| quoted.iter().any(|q| text.contains(q.as_str())));
+        assert!(found, "{file}: no test names it");
     }
 }

@@ -91,23 +91,7 @@ fn syncs_by_operation() {
         s.registry.tags(&name, &Default::default()).await.unwrap();
         s.registry.catalog(&Default::default()).await.unwrap();
         meter.note("read and list everything");
-        s.registry.delete_manifest(&name, &reference("v2")).await.unwrap();
-        meter.note("delete a tag");
-        s.registry.delete_manifest(&name, &Digest::sha256(&shard).into()).await.unwrap();
-        meter.note("delete a manifest with one tag");
-        s.registry.delete_manifest(&name, &manifest.digest.into()).await.unwrap();
-        meter.note("delete a manifest without a tag");
-        s.registry.delete_blob(&other, &second.digest).await.unwrap();
-        meter.note("delete a blob");
-        let alone = CollectOptions { exclusive: true, ..CollectOptions::default() };
-        s.registry.collect(CollectOptions { dry_run: true, ..alone }).await.unwrap();
-        meter.note("collect garbage, dry run");
-        s.registry.collect(alone).await.unwrap();
-        meter.note("collect garbage");
-        s.registry.collect(alone).await.unwrap();
-        meter.note("collect garbage, none there");
-        s.registry.collect_litter().await.unwrap();
-        meter.note("collect litter, none there");
+        removals(&s, &mut meter, [Digest::sha256(&shard), manifest.digest], &second.digest).await;
         let sha512 = Digest::of(Algorithm::Sha512, b"alias");
         let id = s.registry.start_upload(&name).await.unwrap();
         s.registry.commit(&name, &id, &sha512, None, &mut body(b"alias")).await.unwrap();
@@ -119,4 +103,25 @@ fn syncs_by_operation() {
             insta::assert_snapshot!("durable_syncs", meter.table);
         });
     });
+}
+
+/// Takes out what is there: the tag `v2`, two manifests (one with a tag), a mounted blob; and collects the rest.
+async fn removals(s: &Stage<HookedFs<SimFs>>, meter: &mut Meter, manifests: [Digest; 2], blob: &Digest) {
+    s.registry.delete_manifest(&repo("lib/app"), &reference("v2")).await.unwrap();
+    meter.note("delete a tag");
+    s.registry.delete_manifest(&repo("lib/app"), &manifests[0].into()).await.unwrap();
+    meter.note("delete a manifest with one tag");
+    s.registry.delete_manifest(&repo("lib/app"), &manifests[1].into()).await.unwrap();
+    meter.note("delete a manifest without a tag");
+    s.registry.delete_blob(&repo("other"), blob).await.unwrap();
+    meter.note("delete a blob");
+    let alone = CollectOptions { exclusive: true, ..CollectOptions::default() };
+    s.registry.collect(CollectOptions { dry_run: true, ..alone }).await.unwrap();
+    meter.note("collect garbage, dry run");
+    s.registry.collect(alone).await.unwrap();
+    meter.note("collect garbage");
+    s.registry.collect(alone).await.unwrap();
+    meter.note("collect garbage, none there");
+    s.registry.collect_litter().await.unwrap();
+    meter.note("collect litter, none there");
 }

@@ -11,8 +11,8 @@
 //! 3. An answer waits until every name on the paths that it promises is durable. (Else: lost acknowledgements.)
 //! 4. A removal takes first what points, and makes that durable before it takes what is pointed at: tags before their
 //!    revision, all links before content. (Else: dangling links, manifests without layers.)
-//! 5. What is read is settled first: nobody is shown what a crash could undo ([`names`]).
-//! 6. "It exists" is neither "it is durable" nor "it is right". The first is told by [`names`]; the second by hashing
+//! 5. What is read is settled first: nobody is shown what a crash could undo (`names`).
+//! 6. "It exists" is neither "it is durable" nor "it is right". The first is told by `names`; the second by hashing
 //!    a file once per start before relying on it. What does not hold is answered "not known", and the client's next
 //!    push replaces it: that is all the healing there is.
 //! 7. After a failed sync nothing is written until the next start.
@@ -37,7 +37,7 @@
 //! | delete a blob | unlink the layer link; **dir** | 1 dir |
 //! | read anything | open, read | none, unless it meets a change under way |
 //! | start | | 1 `sync_fs` |
-//! | collection | see [`gc`] | 1 `sync_fs`, and 1 for each round of dead revisions |
+//! | collection | see `gc` | 1 `sync_fs`, and 1 for each round of dead revisions |
 //!
 //! Why none can go, under `posix`: without the *file* sync, a name of a short, zeroed or garbage file survives (rule
 //! 1; for `data` it is acknowledged, too). Without the *dir* sync of the blob or its shard, the link survives and the
@@ -62,7 +62,7 @@
 //!   would do, if writes were never short; a second name to fall back on would do for us alone, and cost another sync.
 //!   Nothing else is claimed less under that model: every other rename is to a free name or
 //!   over something that promises nothing, and one that leaves *both* names leaves an upload whose file is a blob,
-//!   which is never written to ([`upload`]).
+//!   which is never written to (`upload`).
 //! - One process writes to the directory (`lock_root`).
 //! - Bytes do not change at rest. Reads are verified in any case; a blob that rots after it was verified in this
 //!   process is found out by its readers, and healed by a push after the next start.
