@@ -18,6 +18,7 @@ mod models;
 mod planted;
 mod registry;
 mod script;
+mod second_reading;
 mod strategies;
 mod tidy;
 mod verdicts;

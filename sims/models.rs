@@ -64,12 +64,12 @@ fn call() -> impl Strategy<Value = String> {
     ]
 }
 
-fn script(max_calls: usize) -> impl Strategy<Value = String> {
+pub fn script(max_calls: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(call(), 1..=max_calls).prop_map(|calls| calls.join("; "))
 }
 
 /// Runs `property` on `cases` random inputs; what failed once is kept and tried first ever after.
-fn check<S: Strategy>(
+pub fn check<S: Strategy>(
     name: &'static str,
     cases: u32,
     inputs: &S,
@@ -94,7 +94,7 @@ fn check<S: Strategy>(
 }
 
 /// Runs what of the script succeeds on the set-up disk.
-fn played(script: &str) -> Player {
+pub fn played(script: &str) -> Player {
     let mut player = Player::after(SETUP);
     for call in calls(script) {
         let _ = player.call(call);

@@ -34,7 +34,7 @@ impl PersistenceModel for Ext4Ordered {
 /// The order of both journal modes.
 pub(super) fn order(timeline: Timeline<'_>, preds: &mut Preds) {
     order_metadata(timeline, preds);
-    order_flush_at_close(timeline, preds, |atom, inode| atom.grows(inode));
+    order_flush_at_close(timeline, preds, |atom, inode, _| atom.grows(inode));
     for (id, atom) in timeline.atoms.iter().enumerate() {
         if let Piece::Rename { inode, replaced: Some(_), .. } = atom.piece {
             let grown = timeline.atoms[..id].iter().enumerate().filter(|(_, a)| a.grows(inode)).map(|(grown, _)| grown);

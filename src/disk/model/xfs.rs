@@ -2,14 +2,15 @@
 //!
 //! A file cut off before its sync has length 0, never zeros at full length (measured). Overwrites are free. A rename
 //! flushes nothing; a file that was truncated to 0 and rewritten is flushed at its close, ahead of what is logged
-//! after. (A file that was empty anyway lost nothing by the truncation, and is not flushed: the weaker reading.) fsync forces the inode's bytes and length and every logged effect up to its own last one.
+//! after. (A file that was empty anyway lost nothing by the truncation, and is not flushed: the weaker reading.) fsync
+//! forces the inode's bytes and length and every logged effect up to its own last one.
 
 use super::{
     Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_flush_at_close,
     order_growth_after_blocks, order_metadata,
 };
 use crate::disk::effect::Cut;
-use crate::disk::space::{Piece, Space};
+use crate::disk::space::{Atom, Piece, Space};
 
 /// The model `xfs`.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +24,14 @@ impl PersistenceModel for Xfs {
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
         order_metadata(timeline, preds);
         order_growth_after_blocks(timeline, preds);
-        let shrunk = |inode| timeline.atoms.iter().any(|a| matches!(a.piece, Piece::Shrink { inode: i } if i == inode));
-        order_flush_at_close(timeline, preds, |a, inode| (a.grows(inode) || a.writes(inode)) && shrunk(inode));
+        // Was anything cut off before the close? What is cut off later makes no flush of it.
+        let was_cut = |inode, close: usize| {
+            let shrinks = |a: &Atom| matches!(a.piece, Piece::Shrink { inode: i } if i == inode);
+            timeline.atoms.iter().take_while(|a| (a.record as usize) < close).any(shrinks)
+        };
+        order_flush_at_close(timeline, preds, |a, inode, close| {
+            (a.grows(inode) || a.writes(inode)) && was_cut(inode, close)
+        });
     }
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
