@@ -48,6 +48,22 @@ fn two_processes_print_the_same_bytes() {
 }
 
 #[test]
+fn the_number_of_threads_changes_nothing() {
+    let run = |threads: &str| {
+        let args = [&FINDS[..], &["--json"]].concat();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_pullplug")).args(args).env("RAYON_NUM_THREADS", threads).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        output.stdout
+    };
+    let alone = run("1");
+    assert!(text(&alone).contains(r#""findings""#));
+    for threads in ["2", "5"] {
+        assert_eq!(text(&alone), text(&run(threads)), "{threads} threads");
+    }
+}
+
+#[test]
 fn without_a_command_it_compares() {
     let options = ["--strategies", "distribution-2.0", "--models", "xfs", "--workloads", "delete", "--budget", "50"];
     let bare = expect(&options, 0);

@@ -67,6 +67,11 @@ fn images() {
     say(image.path(), &[&layout::layer(), "is missing", &layout::manifest()]);
 
     let image = layout::of_one_image();
+    layout::remove(image.path(), &layout::layer());
+    layout::write(image.path(), &format!("{}/inside", layout::layer()), b"x");
+    say(image.path(), &[&layout::layer(), "is a directory"]);
+
+    let image = layout::of_one_image();
     layout::write(image.path(), &layout::layer(), &[0; 3000]);
     say(image.path(), &[&layout::layer(), "is damaged"]);
 
@@ -140,11 +145,13 @@ fn outputs() {
     ] {
         must_say(&[&small[..], &[option, &path]].concat(), &["cannot write", &path, word]);
     }
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pullplug"));
-    let output = command.args(small).stdout(full).stderr(Stdio::piped()).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("standard output"), "{}", text(&output.stderr));
+    for args in [&small[..], &["--help"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pullplug"));
+        let output = command.args(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains("standard output"), "{args:?}: {}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod blobs;
 mod keeping;
 mod manifests;
+mod streaming;
 mod uploads;
 
 use std::collections::VecDeque;

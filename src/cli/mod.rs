@@ -29,11 +29,12 @@ use error::CliError;
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        // Help and versions come this way too, with exit code 0. Nobody to read them is no error.
-        Err(e) => {
+        // Help and versions come this way too, with exit code 0.
+        Err(e) if e.use_stderr() => {
             let _ = e.print();
-            return if e.use_stderr() { exit::BAD_INPUT } else { exit::NOTHING_FOUND }.into();
+            return exit::BAD_INPUT.into();
         }
+        Err(e) => return printed(output::judged(e.print()).map(|()| exit::NOTHING_FOUND)).into(),
     };
     panic::set_hook(Box::new(report_panic));
     guarded(|| run(cli)).into()
@@ -48,6 +49,11 @@ fn run(cli: Cli) -> u8 {
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Ops(args)) => ops::run(args),
     };
+    printed(done)
+}
+
+/// The exit code of what was done; an error is printed.
+fn printed(done: Result<u8, CliError>) -> u8 {
     done.unwrap_or_else(|error| {
         output::print_error(&error);
         error.code

@@ -12,7 +12,7 @@ use crate::env::choice::Seeded;
 use crate::env::limits::{MAX_IMAGE_BLOB_BYTES, MAX_IMAGE_BYTES, MAX_LAYOUT_FILE_BYTES, MAX_MANIFEST_BYTES};
 use crate::env::run_now;
 use crate::fs::real::RealFs;
-use crate::fs::{ErrorKind, Fs, FsError, FsExt};
+use crate::fs::{ErrorKind, FileKind, Fs, FsError, FsExt};
 use crate::oci::layout::{self, INDEX_FILE, LAYOUT_FILE, LayoutError};
 use crate::oci::manifest::{Descriptor, Manifest, ManifestError, OCI_MANIFEST};
 use crate::oci::{Digest, Tag};
@@ -300,12 +300,16 @@ impl<F: Fs> Loader<'_, F> {
 
     async fn part(&mut self, from: Descriptor, wanted_by: &str, limit_bytes: u64) -> Result<Part, ImageError> {
         let path = layout::blob_path(&from.digest);
-        let found_bytes = match self.fs.metadata(&path).await {
+        let found = match self.fs.metadata(&path).await {
             Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Err(ImageError::Missing { path, wanted_by: wanted_by.to_owned() });
             }
-            metadata => metadata?.len,
+            metadata => metadata?,
         };
+        if found.kind != FileKind::File {
+            return Err(FsError::new(ErrorKind::IsADirectory, "read", &path).into());
+        }
+        let found_bytes = found.len;
         if found_bytes > limit_bytes {
             return Err(ImageError::TooLarge { path, size_bytes: found_bytes, limit_bytes });
         }
