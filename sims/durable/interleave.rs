@@ -23,9 +23,9 @@ use crate::registry::{Stage, nothing, reference, repo, tag};
 
 /// Lets every other task run before each call.
 #[derive(Clone)]
-struct Yielding(SimFs);
+pub struct Yielding<F>(pub F);
 
-struct YieldingFile(<SimFs as Fs>::File);
+pub struct YieldingFile<H>(H);
 
 async fn others_run() {
     let mut yielded = false;
@@ -42,10 +42,10 @@ macro_rules! yielding {
     };
 }
 
-impl Fs for Yielding {
-    type File = YieldingFile;
+impl<F: Fs> Fs for Yielding<F> {
+    type File = YieldingFile<F::File>;
 
-    async fn open(&self, path: &str, mode: OpenMode) -> Result<YieldingFile> {
+    async fn open(&self, path: &str, mode: OpenMode) -> Result<YieldingFile<F::File>> {
         others_run().await;
         self.0.open(path, mode).await.map(YieldingFile)
     }
@@ -63,7 +63,7 @@ impl Fs for Yielding {
     }
 }
 
-impl File for YieldingFile {
+impl<H: File> File for YieldingFile<H> {
     yielding! {
         read_at(offset: u64, len: usize) -> Bytes;
         write_at(offset: u64, data: Bytes) -> usize;
@@ -74,11 +74,11 @@ impl File for YieldingFile {
     }
 }
 
-type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Polls tasks in an order that `chooser` picks until all are done. Every task keeps its turn for a while: switching
 /// at each call would rarely let one of them get far ahead.
-fn run_together(mut tasks: Vec<Task<'_>>, chooser: &mut dyn Chooser) {
+pub fn run_together(mut tasks: Vec<Task<'_>>, chooser: &mut dyn Chooser) {
     let mut polls = 0;
     while !tasks.is_empty() {
         let at = chooser.choose(tasks.len());
@@ -93,16 +93,19 @@ fn run_together(mut tasks: Vec<Task<'_>>, chooser: &mut dyn Chooser) {
     }
 }
 
-/// The registry on `disk`, with a stage whose calls yield. What was there before is durable.
-fn stage(disk: &SimFs) -> Stage<Yielding> {
-    let registry = {
-        let mut open = std::pin::pin!(Registry::open("durable", Yielding(disk.clone()), World::simulated(7)));
-        loop {
-            if let Poll::Ready(opened) = open.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                break opened.unwrap();
-            }
+/// Drives a future whose calls yield to its end, with no other task beside it.
+pub fn finish<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
         }
-    };
+    }
+}
+
+/// The registry on `disk`, with a stage whose calls yield. What was there before is durable.
+fn stage(disk: &SimFs) -> Stage<Yielding<SimFs>> {
+    let registry = finish(Registry::open("durable", Yielding(disk.clone()), World::simulated(7))).unwrap();
     Stage { strategy: "durable", registry, fs: Yielding(disk.clone()), clock: Default::default() }
 }
 
@@ -225,7 +228,7 @@ fn the_same_image_pushed_twice_at_once_is_there_as_soon_as_one_is_told_so() {
 }
 
 /// A registry in which the image's parts are garbage that the next collection takes.
-fn with_garbage(image: &Image, with_manifest: bool) -> (SimFs, Stage<Yielding>) {
+fn with_garbage(image: &Image, with_manifest: bool) -> (SimFs, Stage<Yielding<SimFs>>) {
     let disk = SimFs::new();
     run_now(async {
         let s = Stage::open("durable", disk.clone()).await;

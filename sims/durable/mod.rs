@@ -3,7 +3,7 @@
 
 mod collection;
 mod healing;
-mod interleave;
+pub mod interleave;
 mod resume;
 mod stopping;
 mod syncs;

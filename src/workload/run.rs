@@ -126,6 +126,17 @@ impl<'c, F: Fs> Runner<'c, F> {
         Ok(Self { strategy: strategy.to_owned(), fs, world, contents, registry, sessions: Sessions::new() })
     }
 
+    /// A further client of the same registry, who knows `sessions`.
+    pub fn beside(&self, sessions: Sessions) -> Self {
+        let (strategy, fs, world) = (self.strategy.clone(), self.fs.clone(), self.world.clone());
+        Self { strategy, fs, world, contents: self.contents, registry: self.registry.clone(), sessions }
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry<F> {
+        &self.registry
+    }
+
     /// The upload sessions so far.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions

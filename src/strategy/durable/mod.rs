@@ -6,7 +6,9 @@
 //!
 //! # Rules
 //!
-//! 1. A file has its whole content, durably, before it gets its name. (Else: torn links, short blobs.)
+//! 1. A file has its whole content, durably, before it gets its name. (Else: torn links, short blobs. For content, which
+//!    is relied on only later, it is a sync that *fails* that asks for this order: pages that were marked clean under a
+//!    name look right to the next process, until the power goes.)
 //! 2. A link gets its name only when the blob and every name on the blob's path are durable. (Else: dangling links.)
 //! 3. An answer waits until every name on the paths that it promises is durable. (Else: lost acknowledgements.)
 //! 4. A removal takes first what points, and makes that durable before it takes what is pointed at: tags before their
