@@ -17,6 +17,7 @@ mod measured;
 mod models;
 mod planted;
 mod registry;
+mod regressions;
 mod script;
 mod second_reading;
 mod strategies;
