@@ -12,7 +12,7 @@ use pullplug::disk::space::Space;
 use pullplug::disk::{SimFs, model};
 use pullplug::env::choice::{Chooser, Seeded};
 use pullplug::env::{World, run_now};
-use pullplug::fs::{DirEntry, File, Fs, FsExt, Metadata, OpenMode, Result};
+use pullplug::fs::{DirEntry, File, FileExt, Fs, FsExt, Metadata, OpenMode, Result};
 use pullplug::oci::{Digest, Name};
 use pullplug::registry::{Error, Registry};
 use pullplug::strategy::CollectOptions;
@@ -64,6 +64,9 @@ impl<F: Fs> Fs for Yielding<F> {
 }
 
 impl<H: File> File for YieldingFile<H> {
+    async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
+        Ok(self.sha256().await? == *sha256)
+    }
     yielding! {
         read_at(offset: u64, len: usize) -> Bytes;
         write_at(offset: u64, data: Bytes) -> usize;

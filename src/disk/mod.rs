@@ -17,6 +17,7 @@ pub mod describe;
 pub mod effect;
 pub mod fault;
 pub mod model;
+mod reader;
 mod sim;
 pub mod space;
 pub mod tree;

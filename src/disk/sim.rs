@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::effect::{Effect, Record, SECTOR_BYTES, What};
 use super::fault::{FaultKind, Faults};
+use super::reader::Reader;
 use super::space::{Question, Space};
 use super::tree::{Ino, Node, Place, Tree};
 use crate::fs::{ErrorKind, FileKind, FsError, Result, check_path};
@@ -21,13 +22,6 @@ pub use port::SimFile;
 /// The simulated file system. Clones share one disk.
 #[derive(Debug, Clone, Default)]
 pub struct SimFs(Arc<Mutex<Disk>>);
-
-/// Who reads an undecided disk, and what it asked so far.
-#[derive(Debug)]
-struct Reader {
-    space: Arc<Space>,
-    questions: Vec<Question>,
-}
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -98,14 +92,14 @@ impl SimFs {
     /// A disk that holds `tree`, a crash state of `space`, and notes what of the undecided is read. With `keep_log`
     /// false it keeps no log.
     pub fn undecided(tree: Tree, space: Arc<Space>, keep_log: bool) -> Self {
-        let reader = Some(Reader { space, questions: Vec::new() });
+        let reader = Some(Reader::new(space));
         let base = if keep_log { tree.clone() } else { Tree::default() };
         Self(Arc::new(Mutex::new(Disk { base, tree, reader, forgetful: !keep_log, ..Disk::default() })))
     }
 
     /// What was asked of the undecided, in order, each thing once.
     pub fn questions(&self) -> Vec<Question> {
-        self.lock().reader.as_mut().map_or_else(Vec::new, |r| std::mem::take(&mut r.questions))
+        self.lock().reader.as_mut().map_or_else(Vec::new, Reader::take)
     }
 
     /// Installs faults, or with `None` takes them away.
@@ -186,11 +180,8 @@ impl Disk {
 
     /// Notes a question, if the space has one there.
     fn saw(&mut self, question: impl FnOnce(&Space) -> Option<Question>) {
-        if let Some(reader) = &mut self.reader
-            && let Some(question) = question(&reader.space)
-            && !reader.questions.contains(&question)
-        {
-            reader.questions.push(question);
+        if let Some(reader) = &mut self.reader {
+            reader.asks(question);
         }
     }
 
@@ -199,11 +190,8 @@ impl Disk {
         check_path(op, path)?;
         let reader = &mut self.reader;
         let place = self.tree.walk(path, |dir, name| {
-            if let Some(reader) = reader
-                && let Some(question) = reader.space.asks_entry(dir, name)
-                && !reader.questions.contains(&question)
-            {
-                reader.questions.push(question);
+            if let Some(reader) = reader {
+                reader.asks(|space| space.asks_entry(dir, name));
             }
         });
         place.map_err(|kind| FsError::new(kind, op, path))

@@ -5,7 +5,7 @@
 //! and then a seeded sample. That order finds small counterexamples first.
 
 use crate::disk::crash::{self, Loss};
-use crate::disk::effect::{Cut, Effect, Record, What, cuts};
+use crate::disk::effect::{Cut, Effect, Record, SECTORS_PER_BLOCK, What, cuts};
 use crate::disk::model::{Family, PersistenceModel};
 use crate::disk::space::{AtomId, Bits, Piece, Space};
 use crate::env::choice::{Chooser, DepthFirst, Seeded};
@@ -34,6 +34,27 @@ pub fn telling_cuts(log: &[Record], model: &dyn PersistenceModel, loss: Loss) ->
     cuts(log).into_iter().filter(|cut| loss == Loss::ProcessCrash || decides(cut)).collect()
 }
 
+/// However small the budget: at least so many states at each cut.
+pub(super) const MIN_STATES_PER_CUT: usize = 16;
+/// The share of a cut that is like no other, in shares of one that is like its neighbours.
+const SHARES: usize = 16;
+
+/// How the budget `states` is spread over `cuts`, in their order.
+///
+/// Inside one long write the cuts are alike: a sector more, a length more. Those at its first and last sectors and at
+/// the borders of blocks get what any other cut does, the rest of them less.
+pub fn budgets(cuts: &[Cut], log: &[Record], states: usize) -> Vec<usize> {
+    let shares = |cut: &Cut| match (cut.inside.map(u64::from), log.get(cut.records as usize)) {
+        (Some(done), Some(write)) => {
+            let is_edge = done == 1 || done + 1 == write.sectors_written() as u64;
+            if is_edge || done.is_multiple_of(SECTORS_PER_BLOCK) { SHARES } else { 1 }
+        }
+        _ => SHARES,
+    };
+    let all: usize = cuts.iter().map(shares).sum();
+    cuts.iter().map(|cut| (states * shares(cut) / all).max(MIN_STATES_PER_CUT)).collect()
+}
+
 /// Calls `visit` with sets of survivors of `family`: all of them if they are at most `budget`, and then returns true.
 /// Else about `budget` of them, and in any case those that lose a single name or length.
 pub fn visit(
@@ -45,23 +66,10 @@ pub fn visit(
     visit: &mut dyn FnMut(&Bits),
 ) -> bool {
     let free = crash::free_atoms(family);
-    let mut all = DepthFirst::default();
-    let mut enumerated = Vec::new();
-    // A state a choice at least: more than this many independent atoms are never enumerated within the budget.
-    let exhaustive = loop {
-        if enumerated.len() == budget {
-            break false;
-        }
-        enumerated.push(crash::survivors(space, family, &free, &mut all));
-        if !all.advance() {
-            break true;
-        }
-    };
-    if exhaustive {
-        enumerated.iter().for_each(&mut *visit);
+    if let Some(all) = enumerated(space, family, &free, budget) {
+        all.iter().for_each(visit);
         return true;
     }
-    drop(enumerated);
     let mut left = budget;
     let mut offer = |bits: Bits| {
         visit(&bits);
@@ -100,6 +108,28 @@ pub fn visit(
     let mut chooser = Seeded::stream(seed, stream);
     while offer(sampled(space, family, &free, &mut chooser)) > 0 {}
     false
+}
+
+/// All sets of survivors of `family`, if they are at most `budget`.
+fn enumerated(space: &Space, family: &Family, free: &[AtomId], budget: usize) -> Option<Vec<Bits>> {
+    // Atoms that depend on nothing that may be lost are free of each other: each doubles the number of sets.
+    let independent =
+        |id: &AtomId| space.tied_to(*id).is_none() && space.preds(*id).iter().all(|p| family.forced.contains(*p));
+    let doublings = free.iter().filter(|id| independent(id)).count() as u32;
+    if 1usize.checked_shl(doublings).is_none_or(|least| least > budget) {
+        return None;
+    }
+    let mut all = DepthFirst::default();
+    let mut sets = Vec::new();
+    loop {
+        if sets.len() == budget {
+            return None;
+        }
+        sets.push(crash::survivors(space, family, free, &mut all));
+        if !all.advance() {
+            return Some(sets);
+        }
+    }
 }
 
 /// The atoms that are lost when `id` is: itself, what depends on it, and its tied block.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::trace::{Call, Trace};
-use super::{DirEntry, ErrorKind, File, Fs, FsError, Metadata, OpenMode, Result};
+use super::{DirEntry, ErrorKind, File, FileExt, Fs, FsError, Metadata, OpenMode, Result};
 
 /// What a hook does to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,6 +264,10 @@ impl<F: Fs> Fs for HookedFs<F> {
 }
 
 impl<F: Fs> File for HookedFile<F> {
+    async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
+        Ok(self.sha256().await? == *sha256)
+    }
+
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let call = Call::Read { path: self.path.clone(), offset, len: len as u64 };
         let action = (self.fs.shared.hook)(&call);

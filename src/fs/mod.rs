@@ -20,6 +20,9 @@ pub mod trace;
 use std::future::Future;
 
 use bytes::{Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
+
+use crate::env::limits::IO_CHUNK_BYTES;
 
 /// Result of a file-system call.
 pub type Result<T> = std::result::Result<T, FsError>;
@@ -184,6 +187,10 @@ pub trait Fs: Clone + Send + Sync + 'static {
 pub trait File: Send + Sync + 'static {
     /// Reads at most `len` bytes at `offset`; fewer at the end of the file or by a short read, none past the end.
     fn read_at(&self, offset: u64, len: usize) -> impl Future<Output = Result<Bytes>> + Send;
+
+    /// Whether all of the file's bytes hash to this sha256 (32 bytes). Reads the file to its end; that it is a call of
+    /// its own lets a simulator answer without hashing. Errors: as [`read_at`](File::read_at).
+    fn has_sha256(&self, sha256: &[u8]) -> impl Future<Output = Result<bool>> + Send;
 
     /// Writes at `offset` and returns how many bytes were taken (a short write is legal; 0 only for no bytes).
     /// Extends the file when it must, with zeros in a gap. Volatile: after a power cut any of the 512-byte sectors
@@ -350,6 +357,21 @@ pub trait FileExt: File {
                 all.extend_from_slice(&more);
             }
             Ok(all.freeze())
+        }
+    }
+
+    /// The sha256 of all of the file's bytes, by reading them: what [`File::has_sha256`] compares with.
+    fn sha256(&self) -> impl Future<Output = Result<[u8; 32]>> + Send {
+        async move {
+            let (mut hasher, mut at) = (Sha256::new(), 0);
+            loop {
+                let piece = self.read_full(at, IO_CHUNK_BYTES).await?;
+                if piece.is_empty() {
+                    return Ok(hasher.finalize().into());
+                }
+                hasher.update(&piece);
+                at += piece.len() as u64;
+            }
         }
     }
 

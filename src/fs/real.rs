@@ -22,7 +22,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
-use super::{DirEntry, ErrorKind, File, FileKind, Fs, FsError, Metadata, OpenMode, Result, check_path, split};
+use super::{DirEntry, ErrorKind, File, FileExt, FileKind, Fs, FsError, Metadata, OpenMode, Result, check_path, split};
 
 /// Most bytes that one [`read_at`](File::read_at) returns: a caller may ask for any length, the buffer stays bounded.
 pub const MAX_READ_BYTES: usize = 4 << 20;
@@ -251,6 +251,10 @@ impl Fs for RealFs {
 }
 
 impl File for RealFile {
+    async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
+        Ok(self.sha256().await? == *sha256)
+    }
+
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         // Past what an offset can be (i64) there is nothing to read either.
         let len = (i64::MAX as u64).saturating_sub(offset).min(len.min(MAX_READ_BYTES) as u64) as usize;

@@ -34,6 +34,13 @@ impl Disk {
         len
     }
 
+    /// Whether a file's bytes hash to `sha256`, where that is known without reading them.
+    pub(super) fn has_sha256(&mut self, ino: Ino, sha256: &[u8]) -> Option<bool> {
+        // Faults fire at reads.
+        let reader = self.reader.as_mut().filter(|_| self.faults.is_none())?;
+        reader.has_sha256(&self.tree, ino, sha256)
+    }
+
     pub(super) fn write(&mut self, ino: Ino, path: &str, offset: u64, data: &Bytes) -> Result<usize> {
         self.writable("write", path)?;
         if data.is_empty() {
@@ -59,6 +66,9 @@ impl Disk {
         let data = data.slice(..fits);
         let Some(content) = self.tree.file(ino) else { return Err(FsError::new(ErrorKind::NotFound, "write", path)) };
         let end = offset + data.len() as u64;
+        if let Some(reader) = &mut self.reader {
+            reader.wrote(ino, offset..end, content.len);
+        }
         let mut effects: Vec<Effect> = Vec::new();
         for sector in offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
             let write = SectorWrite {
@@ -87,6 +97,9 @@ impl Disk {
         let Some(content) = self.tree.file(ino) else {
             return Err(FsError::new(ErrorKind::NotFound, "truncate", path));
         };
+        if let Some(reader) = &mut self.reader {
+            reader.set_len(ino);
+        }
         let effects = if content.len == len {
             Vec::new()
         } else {

@@ -8,7 +8,7 @@ use super::{Disk, SimFs};
 use crate::disk::effect::What;
 use crate::disk::fault::FaultKind;
 use crate::disk::tree::Ino;
-use crate::fs::{DirEntry, ErrorKind, File, FileKind, Fs, FsError, Metadata, OpenMode, Result};
+use crate::fs::{DirEntry, ErrorKind, File, FileExt, FileKind, Fs, FsError, Metadata, OpenMode, Result};
 
 impl Fs for SimFs {
     type File = SimFile;
@@ -97,6 +97,14 @@ impl File for SimFile {
             bytes.truncate(len);
         }
         Ok(bytes)
+    }
+
+    async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
+        let known = self.fs.lock().has_sha256(self.ino, sha256);
+        match known {
+            Some(known) => Ok(known),
+            None => Ok(self.sha256().await? == *sha256),
+        }
     }
 
     async fn write_at(&self, offset: u64, data: Bytes) -> Result<usize> {

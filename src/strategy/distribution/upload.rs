@@ -13,7 +13,7 @@ use super::Distribution;
 use super::driver::{Driver, FileWriter};
 use crate::env::clock::UnixSeconds;
 use crate::env::limits::IO_CHUNK_BYTES;
-use crate::fs::{ErrorKind, FileExt, Fs, FsExt, OpenMode};
+use crate::fs::{ErrorKind, File, FileExt, Fs, FsExt, OpenMode};
 use crate::oci::{Algorithm, Digest, Hasher, Name, UploadId};
 use crate::strategy::{Body, Error, Result, hashstate, layout};
 
@@ -180,34 +180,36 @@ impl<'a, F: Fs> BlobWriter<'a, F> {
                 return Ok((*digest, size));
             }
         }
-        let (canonical, verified) = self.hash_data(&path, digest).await?;
-        if verified { Ok((canonical, size)) } else { Err(Error::DigestInvalid(*digest)) }
+        let canonical = self.hash_data(&path, digest).await?;
+        canonical.map(|canonical| (canonical, size)).ok_or(Error::DigestInvalid(*digest))
     }
 
     fn hashed(&self) -> Digest {
         Hasher::Sha256(self.hasher.clone()).finish()
     }
 
-    /// Reads all of `data` (nothing where it is missing): its canonical digest, and whether it matches `digest`.
-    async fn hash_data(&self, path: &str, digest: &Digest) -> Result<(Digest, bool)> {
-        let mut hashers = [Hasher::new(Algorithm::Sha256), Hasher::new(digest.algorithm())];
-        match self.driver().fs.open(path, OpenMode::Read).await {
-            Ok(file) => {
-                let mut at = 0;
-                loop {
-                    let piece = file.read_full(at, IO_CHUNK_BYTES).await?;
-                    if piece.is_empty() {
-                        break;
-                    }
-                    at += piece.len() as u64;
-                    hashers.iter_mut().for_each(|hasher| hasher.update(&piece));
-                }
-            }
-            Err(e) if e.kind == ErrorKind::NotFound => {}
+    /// Reads all of `data` (nothing where it is missing): its canonical digest, if it matches `digest`.
+    async fn hash_data(&self, path: &str, digest: &Digest) -> Result<Option<Digest>> {
+        let file = match self.driver().fs.open(path, OpenMode::Read).await {
+            Ok(file) => Some(file),
+            Err(e) if e.kind == ErrorKind::NotFound => None,
             Err(e) => return Err(e.into()),
+        };
+        if let (Some(file), Algorithm::Sha256) = (&file, digest.algorithm()) {
+            return Ok(file.has_sha256(digest.as_bytes()).await?.then_some(*digest));
+        }
+        let mut hashers = [Hasher::new(Algorithm::Sha256), Hasher::new(digest.algorithm())];
+        let mut at = 0;
+        while let Some(file) = &file {
+            let piece = file.read_full(at, IO_CHUNK_BYTES).await?;
+            if piece.is_empty() {
+                break;
+            }
+            at += piece.len() as u64;
+            hashers.iter_mut().for_each(|hasher| hasher.update(&piece));
         }
         let [canonical, given] = hashers.map(Hasher::finish);
-        Ok((canonical, given == *digest))
+        Ok((given == *digest).then_some(canonical))
     }
 
     /// Moves `data` to its place. A place that is taken stays as it is, whatever lies there.

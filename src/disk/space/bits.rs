@@ -1,0 +1,76 @@
+//! Sets of atoms, one bit each.
+
+use super::AtomId;
+
+/// A set of atoms.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bits(Vec<u64>);
+
+impl Bits {
+    /// The empty set, with room for `n` atoms.
+    pub fn new(n: usize) -> Self {
+        Self(vec![0; n.div_ceil(64)])
+    }
+
+    /// Adds an atom.
+    pub fn insert(&mut self, id: AtomId) {
+        self.0[id / 64] |= 1 << (id % 64);
+    }
+
+    /// Takes an atom out.
+    pub fn remove(&mut self, id: AtomId) {
+        self.0[id / 64] &= !(1 << (id % 64));
+    }
+
+    /// Whether the atom is in the set.
+    pub fn contains(&self, id: AtomId) -> bool {
+        self.0[id / 64] >> (id % 64) & 1 == 1
+    }
+
+    /// Adds all of `other`.
+    pub fn union(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
+    }
+
+    /// Takes all of `other` out.
+    pub fn subtract(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= !b);
+    }
+
+    /// Keeps only what is in `other` too.
+    pub fn intersect(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
+    }
+
+    /// Whether all of this is in `other`.
+    pub fn within(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
+    }
+
+    /// Whether this and `other` have the same of `mask`.
+    pub fn agrees(&self, other: &Self, mask: &Self) -> bool {
+        self.0.iter().zip(&other.0).zip(&mask.0).all(|((a, b), m)| (a ^ b) & m == 0)
+    }
+
+    /// How many atoms.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|w| *w == 0)
+    }
+
+    /// The atoms, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = AtomId> + '_ {
+        self.0.iter().enumerate().flat_map(|(i, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(i * 64 + bit)
+            })
+        })
+    }
+}
