@@ -55,7 +55,7 @@ suites! {
     {
         bytes: reads_end_with_the_file gaps_are_zeros truncation_down_and_up regrown_bytes_are_zeros
             writes_replace_in_place writes_of_nothing_change_nothing large_files offsets_have_a_limit
-            lengths_have_a_limit;
+            lengths_have_a_limit digests_are_of_all_bytes;
         handles: open_modes open_of_directories create_new_takes_no_taken_name a_handle_follows_its_file
             an_unlinked_file_lives_in_its_handle a_replaced_file_lives_in_its_handle
             a_handle_outlives_its_directory handles_share_their_file readers_cannot_write syncs

@@ -20,6 +20,7 @@ mod registry;
 mod regressions;
 mod script;
 mod second_reading;
+mod shortcuts;
 mod strategies;
 mod tidy;
 mod verdicts;

@@ -67,6 +67,7 @@ impl<H: File> File for YieldingFile<H> {
     async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
         Ok(self.sha256().await? == *sha256)
     }
+
     yielding! {
         read_at(offset: u64, len: usize) -> Bytes;
         write_at(offset: u64, data: Bytes) -> usize;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use pullplug::fs::{ErrorKind, File, FileExt, Fs, OpenMode};
+use pullplug::oci::Digest;
 
 use super::{get, kind, put};
 
@@ -108,4 +109,15 @@ pub async fn lengths_have_a_limit(fs: &impl Fs) {
         assert_eq!(kind(f.set_len(len).await), ErrorKind::InvalidInput);
     }
     assert_eq!(get(fs, "f").await, "abc");
+}
+
+pub async fn digests_are_of_all_bytes(fs: &impl Fs) {
+    let f = fs.open("f", OpenMode::Create).await.unwrap();
+    for len in [0, 1, 512, 600_000] {
+        f.write_full(0, Bytes::from(vec![7; len])).await.unwrap();
+        let right = Digest::sha256(&vec![7; len]);
+        assert!(f.has_sha256(right.as_bytes()).await.unwrap(), "{len}");
+        assert_eq!(f.sha256().await.unwrap(), right.as_bytes(), "{len}");
+        assert!(!f.has_sha256(Digest::sha256(&vec![7; len + 1]).as_bytes()).await.unwrap(), "{len}");
+    }
 }

@@ -72,7 +72,7 @@ impl Space {
     fn file_mut(&mut self, ino: Ino) -> &mut FileTable {
         let slot = self.slot(ino);
         if !matches!(slot, NodeTable::File(_)) {
-            *slot = NodeTable::File(FileTable::default());
+            *slot = NodeTable::File(Box::default());
         }
         match slot {
             NodeTable::File(file) => file,

@@ -178,7 +178,7 @@ pub struct Space {
 enum NodeTable {
     #[default]
     Unused,
-    File(FileTable),
+    File(Box<FileTable>),
     Dir(DirTable),
 }
 
