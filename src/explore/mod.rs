@@ -5,9 +5,10 @@
 //! the model allows there (all of them where the budget permits, else small losses first and then a seeded sample,
 //! see [`states`]) the explorer evaluates every probe, each on the state itself, untouched by the others.
 //!
-//! States are told apart by their visible tree. Verdicts are remembered by what the probe read ([`memo`]). A crash
-//! during recovery is explored one level deep: recovery's own effects are cut like any other's. Findings are reduced to
-//! a minimal set of lost effects ([`minimise`]).
+//! States are told apart by their visible tree, whose hash is put together from those of its parts. They are generated
+//! cut by cut and judged probe by probe, on all cores; the number of threads changes nothing. Verdicts are remembered by
+//! what the probe read ([`memo`]). A crash during recovery is explored one level deep: recovery's own effects are cut
+//! like any other's. Findings are reduced to a minimal set of lost effects ([`minimise`]).
 
 mod group;
 mod judge;
