@@ -189,7 +189,6 @@ impl<S: Subject> Recoveries<'_, S> {
             return;
         }
         if self.left == 0 {
-            self.outcome.exhaustive = false;
             return;
         }
         let budget = STATES_PER_RECOVERY.min(self.left);
@@ -203,8 +202,8 @@ impl<S: Subject> Recoveries<'_, S> {
         nested.explore(&cuts, None);
         let mut part = nested.finish();
         part.recovery_states = std::mem::take(&mut part.crash_states);
-        // Other states that recover in the same way were not cut in their recovery.
-        part.exhaustive = false;
+        // Coverage is told of the workload's own crashes alone.
+        part.exhaustive = true;
         let outer = minimise::lost(self.space, state.cut, &state.survivors);
         for finding in part.findings.values_mut() {
             finding.in_recovery = Some((finding.cut, std::mem::take(&mut finding.lost)));

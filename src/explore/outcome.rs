@@ -46,7 +46,8 @@ pub struct Outcome<P> {
     pub recovery_states: u64,
     /// Crash states after a process crash and a restart that were looked at.
     pub restart_states: u64,
-    /// Whether these were all there are.
+    /// Whether `crash_states` are all there are. Those during recovery and after a restart are a sample in any case:
+    /// one recovery of each kind is cut, and the process crashes at some places first.
     pub exhaustive: bool,
     /// How often each invariant was looked at.
     pub evaluated: BTreeMap<&'static str, u64>,

@@ -103,7 +103,7 @@ fn legend(document: &Document) -> String {
         notes.insert(0, "ok no invariant broken".to_owned());
     }
     if sampled > 0 {
-        notes.push("*  sampled: not every crash state that the model allows".to_owned());
+        notes.push("*  sampled: not every crash state of the workload that the model allows".to_owned());
     }
     if cells.iter().any(|c| !c.broken_claims.is_empty()) {
         notes.push("!  the strategy claims to keep what it breaks".to_owned());
