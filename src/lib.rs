@@ -153,6 +153,7 @@ pub mod disk;
 pub mod env;
 pub mod explore;
 pub mod fs;
+pub mod http;
 pub mod oci;
 pub mod registry;
 pub mod report;

@@ -8,6 +8,7 @@
 //! Nothing here works between processes.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex that is held only between two awaits, never over one. A panic elsewhere does not poison it: what it
@@ -38,18 +39,44 @@ pub struct LockTable {
 #[derive(Debug)]
 #[must_use = "a lock is held only as long as its guard lives"]
 pub struct KeyGuard<'a> {
-    table: &'a LockTable,
+    table: Table<'a>,
     key: String,
     held: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+/// The table that a guard belongs to.
+#[derive(Debug)]
+enum Table<'a> {
+    Borrowed(&'a LockTable),
+    Shared(Arc<LockTable>),
+}
+
+impl Deref for Table<'_> {
+    type Target = LockTable;
+    fn deref(&self) -> &LockTable {
+        match self {
+            Self::Borrowed(table) => table,
+            Self::Shared(table) => table,
+        }
+    }
 }
 
 impl LockTable {
     /// Takes the lock `key`; waits only while another task holds it. Not reentrant. A task that needs several must
     /// take them in an order that all tasks share.
     pub async fn lock(&self, key: &str) -> KeyGuard<'_> {
-        let slot = Arc::clone(hold(&self.slots).entry(key.to_owned()).or_default());
+        Self::take(Table::Borrowed(self), key).await
+    }
+
+    /// As [`lock`](Self::lock); the guard may go where the table's borrow could not.
+    pub async fn lock_shared(self: &Arc<Self>, key: &str) -> KeyGuard<'static> {
+        Self::take(Table::Shared(Arc::clone(self)), key).await
+    }
+
+    async fn take<'a>(table: Table<'a>, key: &str) -> KeyGuard<'a> {
+        let slot = Arc::clone(hold(&table.slots).entry(key.to_owned()).or_default());
         // The guard comes first: it tidies the table up even if this future is dropped while it waits.
-        let mut guard = KeyGuard { table: self, key: key.to_owned(), held: None };
+        let mut guard = KeyGuard { table, key: key.to_owned(), held: None };
         guard.held = Some(match Arc::clone(&slot).try_lock_owned() {
             Ok(held) => held,
             Err(_) => slot.lock_owned().await,

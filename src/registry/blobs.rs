@@ -32,8 +32,18 @@ impl<F: Fs> Registry<F> {
         digest: &Digest,
         range: Option<Range<u64>>,
     ) -> Result<BlobReader<F::File>> {
+        self.read_part(repo, digest, |_| range).await
+    }
+
+    /// As [`read_blob`](Self::read_blob), the bytes that `part` picks when it is told the blob's length.
+    pub async fn read_part(
+        &self,
+        repo: &Name,
+        digest: &Digest,
+        part: impl FnOnce(u64) -> Option<Range<u64>> + Send,
+    ) -> Result<BlobReader<F::File>> {
         let blob = self.strategy.open_blob(repo, digest).await?;
-        let Range { start, end } = match range {
+        let Range { start, end } = match part(blob.len) {
             None => 0..blob.len,
             Some(Range { start, end }) if start < end.min(blob.len) => start..end.min(blob.len),
             Some(range) => return Err(Error::RangeNotSatisfiable { from_bytes: range.start, len_bytes: blob.len }),
@@ -69,6 +79,11 @@ impl<H: FileExt> BlobReader<H> {
     /// How many bytes are still to come.
     pub fn remaining_bytes(&self) -> u64 {
         self.end - self.at
+    }
+
+    /// The bytes that are still to come, counted from the beginning of the blob.
+    pub fn range(&self) -> Range<u64> {
+        self.at..self.end
     }
 
     /// Length of the whole blob in bytes, whatever the range.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Error, Registry, Result};
 use crate::env::limits::MAX_MANIFEST_BYTES;
 use crate::fs::Fs;
-use crate::oci::{Descriptor, Digest, Manifest, Name, Reference};
+use crate::oci::{Descriptor, Digest, Manifest, Name, Reference, Tag};
 
 /// A manifest as it was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +35,28 @@ impl<F: Fs> Registry<F> {
         media_type: Option<&str>,
         bytes: Bytes,
     ) -> Result<Digest> {
+        self.push_manifest(repo, reference, &[], media_type, bytes).await.map(|(digest, _)| digest)
+    }
+
+    /// As [`put_manifest`](Self::put_manifest), and points further tags at it, one after the other. Returns also what
+    /// the manifest says.
+    pub async fn push_manifest(
+        &self,
+        repo: &Name,
+        reference: &Reference,
+        tags: &[Tag],
+        media_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<(Digest, Manifest)> {
         let size_bytes = bytes.len() as u64;
         if size_bytes > MAX_MANIFEST_BYTES {
             return Err(Error::ManifestTooLarge { size_bytes, limit_bytes: MAX_MANIFEST_BYTES });
         }
-        let (digest, tag) = match reference {
-            Reference::Tag(tag) => (Digest::sha256(&bytes), Some(tag)),
-            Reference::Digest(digest) => (*digest, None),
+        let digest = match reference {
+            Reference::Tag(_) => Digest::sha256(&bytes),
+            Reference::Digest(digest) => *digest,
         };
-        if tag.is_none() && Digest::of(digest.algorithm(), &bytes) != digest {
+        if reference.tag().is_none() && Digest::of(digest.algorithm(), &bytes) != digest {
             return Err(Error::DigestInvalid(digest));
         }
         let manifest = Manifest::parse(&bytes, media_type).map_err(|e| Error::ManifestInvalid(e.to_string()))?;
@@ -52,8 +65,12 @@ impl<F: Fs> Registry<F> {
             self.require(repo, needed).await?;
             references.push(needed.digest);
         }
-        self.strategy.put_manifest(repo, &digest, &bytes, &references, tag).await?;
-        Ok(digest)
+        let mut tags = reference.tag().into_iter().chain(tags);
+        self.strategy.put_manifest(repo, &digest, &bytes, &references, tags.next()).await?;
+        for tag in tags {
+            self.strategy.put_manifest(repo, &digest, &bytes, &references, Some(tag)).await?;
+        }
+        Ok((digest, manifest))
     }
 
     /// That `repo` has what a manifest references.

@@ -19,9 +19,9 @@ use crate::env::World;
 use crate::env::clock::UnixSeconds;
 use crate::fs::Fs;
 use crate::oci::{Algorithm, Descriptor, Digest};
-use crate::strategy::{self, CollectOptions, Collected, Result, Strategy};
+use crate::strategy::{self, CollectOptions, Collected, Strategy};
 
-pub use crate::strategy::{Body, Error};
+pub use crate::strategy::{Body, Error, Result};
 pub use blobs::BlobReader;
 pub use listing::{Listing, Page};
 pub use manifests::StoredManifest;

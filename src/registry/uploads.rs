@@ -1,6 +1,6 @@
 //! Upload sessions: start, append, ask, cancel, commit; and the mount, which is an upload that needs none.
 
-use super::{Body, Registry, Result, blob_descriptor};
+use super::{Body, Error, Registry, Result, blob_descriptor};
 use crate::fs::Fs;
 use crate::oci::{Descriptor, Digest, Name, UploadId};
 
@@ -16,7 +16,7 @@ impl<F: Fs> Registry<F> {
     }
 
     /// Appends a chunk, piece by piece as it comes, and returns the new offset. With `at_bytes`, a chunk that does
-    /// not begin at the end is refused ([`RangeInvalid`](super::Error::RangeInvalid)) and nothing is lost. When the
+    /// not begin at the end is refused ([`Error::RangeInvalid`]) and nothing is lost. When the
     /// body breaks off, what came so far is kept.
     pub async fn append(&self, repo: &Name, id: &UploadId, at_bytes: Option<u64>, body: &mut dyn Body) -> Result<u64> {
         self.strategy.append(repo, id, at_bytes, body).await
@@ -41,9 +41,43 @@ impl<F: Fs> Registry<F> {
         Ok(blob_descriptor(digest, size))
     }
 
+    /// A whole blob at once: a session that begins and ends here, whatever comes of it.
+    pub async fn push_blob(&self, repo: &Name, digest: &Digest, body: &mut dyn Body) -> Result<Descriptor> {
+        let id = self.start_upload(repo).await?;
+        let pushed = self.commit(repo, &id, digest, None, body).await;
+        if pushed.is_err() {
+            // Some strategies have ended it already; what is left is purged in the end.
+            let _ = self.cancel_upload(repo, &id).await;
+        }
+        pushed
+    }
+
     /// Makes a blob of `from` a blob of `repo` too, without its bytes travelling.
     pub async fn mount(&self, repo: &Name, from: &Name, digest: &Digest) -> Result<Descriptor> {
         let size = self.strategy.mount(repo, from, digest).await?;
         Ok(blob_descriptor(digest, size))
+    }
+
+    /// As [`mount`](Self::mount), from the first repository that has the blob and that `may_pull` lets through.
+    /// Returns that repository too. [`Error::BlobUnknown`] where there is none.
+    pub async fn mount_from_any(
+        &self,
+        repo: &Name,
+        digest: &Digest,
+        may_pull: impl Fn(&Name) -> bool + Send + Sync,
+    ) -> Result<(Descriptor, Name)> {
+        // Most blobs that are asked for are new: they must not cost a look into every repository.
+        if self.strategy.has_content(digest).await? {
+            for from in self.strategy.repositories().await? {
+                if !may_pull(&from) {
+                    continue;
+                }
+                match self.mount(repo, &from, digest).await {
+                    Err(Error::BlobUnknown(_) | Error::NameUnknown(_)) => {}
+                    mounted => return Ok((mounted?, from)),
+                }
+            }
+        }
+        Err(Error::BlobUnknown(*digest))
     }
 }

@@ -215,6 +215,10 @@ pub trait Strategy<F: Fs>: Send + Sync {
     /// Makes a blob of `from` a blob of `repo` too, and returns its length in bytes.
     async fn mount(&self, repo: &Name, from: &Name, digest: &Digest) -> Result<u64>;
 
+    /// Whether content of this digest may be stored, in whichever repository: cheap, and wrong only in saying that it
+    /// may.
+    async fn has_content(&self, digest: &Digest) -> Result<bool>;
+
     /// Opens a blob of `repo`.
     async fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Blob<F::File>>;
 

@@ -203,6 +203,11 @@ impl<F: Fs> Strategy<F> for Distribution<F> {
         Ok(len)
     }
 
+    async fn has_content(&self, digest: &Digest) -> Result<bool> {
+        // Content lies under its sha256 digest; which one belongs to another, only the repositories' links say.
+        Ok(digest.algorithm() != Algorithm::Sha256 || self.driver.fs.exists(&layout::blob_data(digest)).await?)
+    }
+
     async fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Blob<F::File>> {
         let (canonical, _) = self.stat_blob(repo, digest).await?.ok_or(Error::BlobUnknown(*digest))?;
         let path = layout::blob_data(&canonical);

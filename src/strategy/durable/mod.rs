@@ -88,8 +88,8 @@ use super::{Blob, Body, CollectOptions, Collected, Link, LinkKind, Result, Strat
 use crate::env::World;
 use crate::env::clock::UnixSeconds;
 use crate::env::sync::LockTable;
-use crate::fs::Fs;
-use crate::oci::{Digest, Name, Tag, UploadId};
+use crate::fs::{Fs, FsExt};
+use crate::oci::{Algorithm, Digest, Name, Tag, UploadId};
 
 /// The name of this strategy.
 pub const NAME: &str = "durable";
@@ -177,6 +177,11 @@ impl<F: Fs> Strategy<F> for Durable<F> {
 
     async fn mount(&self, repo: &Name, from: &Name, digest: &Digest) -> Result<u64> {
         self.mount_blob(repo, from, digest).await
+    }
+
+    async fn has_content(&self, digest: &Digest) -> Result<bool> {
+        // Content lies under its sha256 digest; which one belongs to another, only the repositories' links say.
+        Ok(digest.algorithm() != Algorithm::Sha256 || self.fs.exists(&blob_data(digest)).await?)
     }
 
     async fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Blob<F::File>> {
