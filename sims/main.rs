@@ -10,6 +10,7 @@ mod fs_contract;
 mod fs_hooked;
 mod fs_machine;
 mod fs_real;
+mod http;
 mod litmus;
 mod litmus_btrfs;
 mod litmus_names;

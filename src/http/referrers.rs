@@ -14,7 +14,8 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 
 /// GET and HEAD.
 pub async fn get<F: Fs>(app: &App<F>, asked: Asked, repo: Name, subject: Digest) -> Answer {
-    let artifact_type = asked.query.get("artifactType").filter(|t| !t.is_empty()).map(str::to_owned);
+    // Media types have pluses and no spaces, and not every client escapes the plus.
+    let artifact_type = asked.query.get("artifactType").filter(|t| !t.is_empty()).map(|t| t.replace(' ', "+"));
     let (registry, filter) = (app.registry.clone(), artifact_type.clone());
     let found = app.call(async move { registry.referrers(&repo, &subject, filter.as_deref()).await }).await?;
     let manifests: Vec<Value> = found.into_iter().map(descriptor).collect();
