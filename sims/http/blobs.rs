@@ -59,7 +59,8 @@ async fn push_chunked(client: &Client, digest: &Digest, content: &[u8], put_last
         let end = (at + step).min(content.len());
         if out_of_order {
             let wrong = if at + step < content.len() { at + step } else { 0 };
-            let refused = client.expect(416, chunk("PATCH", &url, content, wrong, (wrong + step).min(content.len()))).await;
+            let refused =
+                client.expect(416, chunk("PATCH", &url, content, wrong, (wrong + step).min(content.len()))).await;
             assert_eq!(refused.code(), "RANGE_INVALID");
             let status = client.expect(204, ask("GET", &url)).await;
             assert_eq!(status.header("range"), format!("0-{}", at.saturating_sub(1)));
@@ -145,7 +146,9 @@ fn mounts() {
             is_there(client, &mounted, &digest, &content).await;
         }
         let missing = Digest::of(algorithm, b"missing");
-        for (blob, from) in [(digest, "&from=other"), (digest, "&from=NOT/VALID"), (missing, "&from=from/here"), (missing, "")] {
+        for (blob, from) in
+            [(digest, "&from=other"), (digest, "&from=NOT/VALID"), (missing, "&from=from/here"), (missing, "")]
+        {
             let begun = client.expect(202, ask("POST", format!("{UPLOADS}?mount={blob}{from}"))).await;
             assert_eq!(begun.event, None);
             client.expect(204, ask("DELETE", begun.location())).await;
@@ -175,7 +178,8 @@ fn a_session_can_be_asked_and_cancelled() {
         for method in ["GET", "DELETE", "PATCH"] {
             assert_eq!(client.expect(404, ask(method, &url)).await.code(), "BLOB_UPLOAD_UNKNOWN");
         }
-        let unknown = client.expect(404, ask("PUT", with_query(&url, &format!("digest={}", Digest::sha256(b""))))).await;
+        let unknown =
+            client.expect(404, ask("PUT", with_query(&url, &format!("digest={}", Digest::sha256(b""))))).await;
         assert_eq!(unknown.code(), "BLOB_UPLOAD_UNKNOWN");
     });
 }
@@ -201,7 +205,9 @@ fn parts_of_a_blob() {
             assert_eq!(part.header("content-range"), format!("bytes {from}-{to}/2048"));
             assert_eq!(part.header("content-length"), (to - from + 1).to_string());
         }
-        for range in ["500-0", "5000-10000", "2048-", "-0", "x-y", "-", "18446744073709551615-", "99999999999999999999-"] {
+        for range in
+            ["500-0", "5000-10000", "2048-", "-0", "x-y", "-", "18446744073709551615-", "99999999999999999999-"]
+        {
             let refused = client.expect(416, ask("GET", &path).header("Range", format!("bytes={range}"))).await;
             assert_eq!(refused.code(), "RANGE_INVALID", "{range}");
         }
@@ -243,6 +249,8 @@ fn a_client_is_told_the_least_chunk_and_may_name_an_algorithm() {
         assert_eq!(begun.header("oci-chunk-min-length"), "65536");
         let refused = client.expect(400, ask("POST", format!("{UPLOADS}?digest-algorithm=md5"))).await;
         assert_eq!(refused.code(), "DIGEST_INVALID");
-        client.expect(201, ask("POST", format!("{UPLOADS}?digest={}", Digest::sha256(b""))).stream(Body::empty())).await;
+        client
+            .expect(201, ask("POST", format!("{UPLOADS}?digest={}", Digest::sha256(b""))).stream(Body::empty()))
+            .await;
     });
 }

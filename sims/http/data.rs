@@ -138,7 +138,8 @@ async fn live(client: &Client, data: &Data) {
 
 async fn put(client: &Client, reference: &str, pushed: &Pushed) {
     let path = format!("/v2/lib/app/manifests/{reference}");
-    let reply = client.expect(201, ask("PUT", path).header("Content-Type", pushed.media_type).body(&pushed.bytes)).await;
+    let reply =
+        client.expect(201, ask("PUT", path).header("Content-Type", pushed.media_type).body(&pushed.bytes)).await;
     assert_eq!(reply.header("docker-content-digest"), pushed.digest);
     assert_eq!(reply.header("oci-subject"), pushed.subject.as_deref().unwrap_or_default());
     let there = client.expect(200, ask("GET", reply.location())).await;
@@ -354,7 +355,10 @@ fn tags_ride_along_with_a_push_by_digest() {
                     let by_tag = client.expect(200, ask("GET", format!("/v2/lib/app/manifests/{tag}"))).await;
                     // A tag holds the canonical digest, whatever the content was pushed as.
                     let digest = Digest::sha256(&pushed.bytes).to_string();
-                    assert_eq!((by_tag.header("docker-content-digest"), &by_tag.body[..]), (&*digest, &pushed.bytes[..]));
+                    assert_eq!(
+                        (by_tag.header("docker-content-digest"), &by_tag.body[..]),
+                        (&*digest, &pushed.bytes[..])
+                    );
                 }
             }
         });

@@ -150,7 +150,8 @@ fn manifests() {
 fn lists() {
     pinned("lists", Options::default(), async |log| {
         let config = push_blob(log, b"{}").await;
-        let image = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [] }).to_string();
+        let image =
+            json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [] }).to_string();
         let put = |reference: &str, text: &str| {
             let ask = ask("PUT", format!("/v2/lib/app/manifests/{reference}"));
             ask.header("Content-Type", OCI_MANIFEST).body(text.as_bytes())
@@ -166,7 +167,8 @@ fn lists() {
         for query in ["", "?n=1", "?n=1&last=lib/app", "?n=0", "?n=x"] {
             log.send(ask("GET", format!("/v2/_catalog{query}"))).await;
         }
-        let subject = json!({ "mediaType": OCI_MANIFEST, "digest": Digest::sha256(image.as_bytes()), "size": image.len() });
+        let subject =
+            json!({ "mediaType": OCI_MANIFEST, "digest": Digest::sha256(image.as_bytes()), "size": image.len() });
         let referrer = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "a/b+c", "config": config,
             "layers": [], "subject": subject, "annotations": { "k": "v" } });
         log.client.expect(201, put("referrer", &referrer.to_string())).await;
@@ -187,7 +189,9 @@ fn what_is_switched_off() {
         log.send(ask("DELETE", url)).await;
     });
     pinned("read_only", Options { read_only: true, ..Options::default() }, async |log| {
-        for (method, path) in [("POST", UPLOADS), ("DELETE", &*path), ("PUT", "/v2/lib/app/manifests/v1"), ("GET", "/v2/")] {
+        for (method, path) in
+            [("POST", UPLOADS), ("DELETE", &*path), ("PUT", "/v2/lib/app/manifests/v1"), ("GET", "/v2/")]
+        {
             log.send(ask(method, path)).await;
         }
     });
@@ -203,7 +207,12 @@ fn where_urls_begin() {
         (Urls::OfRequest, true, &[("Host", "[::1]:5000")], "https://[::1]:5000"),
         (Urls::OfRequest, false, &[("Host", "a"), ("X-Forwarded-Proto", "https")], "https://a"),
         (Urls::OfRequest, true, &[("Host", "a"), ("X-Forwarded-Proto", "javascript")], "https://a"),
-        (Urls::OfRequest, false, &[("Host", "a"), ("X-Forwarded-Host", "b, c"), ("X-Forwarded-Proto", "HTTPS, http")], "https://b"),
+        (
+            Urls::OfRequest,
+            false,
+            &[("Host", "a"), ("X-Forwarded-Host", "b, c"), ("X-Forwarded-Proto", "HTTPS, http")],
+            "https://b",
+        ),
         (Urls::OfRequest, false, &[("Host", "user@evil")], ""),
     ];
     for (urls, https, headers, expected) in cases {

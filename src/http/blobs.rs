@@ -18,7 +18,7 @@ use crate::registry::BLOB_MEDIA_TYPE;
 const CACHE_FOR_EVER: &str = "max-age=31536000";
 
 /// GET and HEAD.
-pub async fn get<F: Fs>(app: &App<F>, asked: Asked, repo: Name, digest: Digest) -> Answer {
+pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, digest: Digest) -> Answer {
     let (headers, registry) = (&asked.parts.headers, app.registry.clone());
     if asked.is_head() || none_match(headers, &digest) {
         let found = app.call(async move { registry.stat_blob(&repo, &digest).await }).await?;

@@ -32,20 +32,21 @@ pub struct Incoming {
     body: Body,
     /// How many bytes are still to come, where the request said so in a Content-Range.
     left_bytes: Option<u64>,
-    /// The client sends nothing before it is told to go on, and it was not told.
-    held_back: bool,
+    /// Nothing more is to be read: the end was seen, or the client sends nothing before it is told to go on, and it
+    /// was not told.
+    is_over: bool,
 }
 
 impl Incoming {
     /// The body of a request; with `len_bytes`, it must have exactly so many.
     pub fn new(headers: &HeaderMap, body: Body, len_bytes: Option<u64>) -> Self {
-        Self { body, left_bytes: len_bytes, held_back: headers.contains_key(EXPECT) }
+        Self { body, left_bytes: len_bytes, is_over: headers.contains_key(EXPECT) }
     }
 
     /// Reads on to the end, if that is near.
     pub async fn drain(mut self) {
         let mut drained_bytes = 0;
-        if self.held_back {
+        if self.is_over {
             return;
         }
         while let Some(Ok(frame)) = self.body.frame().await {
@@ -60,9 +61,10 @@ impl Incoming {
 #[async_trait]
 impl registry::Body for Incoming {
     async fn next(&mut self) -> registry::Result<Option<Bytes>> {
-        self.held_back = false;
+        self.is_over = false;
         loop {
             let Some(frame) = self.body.frame().await else {
+                self.is_over = true;
                 return match self.left_bytes {
                     Some(left) if left > 0 => {
                         Err(Error::Body(format!("{left} bytes of its Content-Range are missing")))

@@ -8,7 +8,7 @@ use crate::fs::Fs;
 use crate::oci::Name;
 
 /// GET and HEAD.
-pub async fn get<F: Fs>(app: &App<F>, asked: Asked) -> Answer {
+pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked) -> Answer {
     let mut page = asked.page()?;
     page.n = Some(page.n.unwrap_or(MAX_CATALOG_ENTRIES).min(MAX_CATALOG_ENTRIES));
     let (registry, wanted) = (app.registry.clone(), page.clone());

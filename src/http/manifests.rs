@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::body::{Incoming, read_all};
+use super::body::read_all;
 use super::errors::{Answer, Code, Failure};
 use super::event::{Action, Event};
 use super::headers::{accepts, content_length, none_match, text};
@@ -22,12 +22,12 @@ const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// GET and HEAD.
-pub async fn get<F: Fs>(app: &App<F>, asked: Asked, repo: Name, reference: Reference) -> Answer {
+pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: Reference) -> Answer {
     let (registry, name, by) = (app.registry.clone(), repo.clone(), reference.clone());
     let stored = app.call(async move { registry.get_manifest(&name, &by).await }).await?;
     let headers = &asked.parts.headers;
     if !accepts(headers, stored.media_type) {
-        let message = format!("{reference} is a {}, which the Accept header does not list", stored.media_type);
+        let message = format!("{reference} is of type {}, which the Accept header does not list", stored.media_type);
         return Err(Failure::new(Code::ManifestUnknown, message));
     }
     if none_match(headers, &stored.digest) {
@@ -56,16 +56,16 @@ pub async fn get<F: Fs>(app: &App<F>, asked: Asked, repo: Name, reference: Refer
 }
 
 /// PUT.
-pub async fn put<F: Fs>(app: &App<F>, asked: Asked, repo: Name, reference: Reference) -> Answer {
+pub async fn put<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: Reference) -> Answer {
     let tags = asked.query.all("tag").map(str::parse::<Tag>).collect::<Result<Vec<_>, _>>()?;
     if tags.len() > MAX_TAG_PARAMETERS {
         let message = format!("more than {MAX_TAG_PARAMETERS} tags at once");
         return Err(Failure::new(Code::TagInvalid, message).with_status(StatusCode::URI_TOO_LONG));
     }
+    let body = asked.take_body(None);
     let headers = &asked.parts.headers;
     let media_type = text(headers, &CONTENT_TYPE).map(str::to_owned);
     let too_large = |size_bytes| Error::ManifestTooLarge { size_bytes, limit_bytes: MAX_MANIFEST_BYTES };
-    let body = Incoming::new(headers, asked.body, None);
     let Some(bytes) = read_all(body, MAX_MANIFEST_BYTES).await? else {
         return Err(too_large(content_length(headers).unwrap_or(MAX_MANIFEST_BYTES + 1)).into());
     };

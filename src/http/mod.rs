@@ -38,6 +38,7 @@ use crate::env::sync::LockTable;
 use crate::fs::Fs;
 use crate::oci::{Digest, Name};
 use crate::registry::{self, Page, Registry};
+use body::Incoming;
 use errors::{Answer, Code, Failure};
 use headers::Urls;
 use query::Query;
@@ -111,13 +112,19 @@ struct Asked {
 
 async fn serve<F: Fs>(State(app): State<Arc<App<F>>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let asked = Asked { query: Query::parse(parts.uri.query()), parts, body };
-    let mut response = answer(&app, asked).await.unwrap_or_else(Failure::into_response);
+    let mut asked = Asked { query: Query::parse(parts.uri.query()), parts, body };
+    let mut response = match answer(&app, &mut asked).await {
+        Ok(response) => response,
+        Err(failure) => {
+            asked.take_body(None).drain().await;
+            failure.into_response()
+        }
+    };
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
 }
 
-async fn answer<F: Fs>(app: &App<F>, asked: Asked) -> Answer {
+async fn answer<F: Fs>(app: &App<F>, asked: &mut Asked) -> Answer {
     let route = Route::parse(asked.parts.uri.path())?;
     let method = asked.parts.method.clone();
     let allowed = allowed(&route);
@@ -190,6 +197,11 @@ impl<F: Fs> App<F> {
 }
 
 impl Asked {
+    /// The body, once; with `len_bytes`, it must have exactly so many.
+    fn take_body(&mut self, len_bytes: Option<u64>) -> Incoming {
+        Incoming::new(&self.parts.headers, std::mem::take(&mut self.body), len_bytes)
+    }
+
     /// What may be pulled by this client.
     fn may_pull(&self) -> MayPull {
         self.parts.extensions.get().cloned().unwrap_or_else(|| MayPull(Arc::new(|_| true)))

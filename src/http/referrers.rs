@@ -13,7 +13,7 @@ use crate::registry::Referrer;
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// GET and HEAD.
-pub async fn get<F: Fs>(app: &App<F>, asked: Asked, repo: Name, subject: Digest) -> Answer {
+pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, subject: Digest) -> Answer {
     // Media types have pluses and no spaces, and not every client escapes the plus.
     let artifact_type = asked.query.get("artifactType").filter(|t| !t.is_empty()).map(|t| t.replace(' ', "+"));
     let (registry, filter) = (app.registry.clone(), artifact_type.clone());

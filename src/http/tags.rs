@@ -8,7 +8,7 @@ use crate::fs::Fs;
 use crate::oci::{Name, Tag};
 
 /// GET and HEAD.
-pub async fn get<F: Fs>(app: &App<F>, asked: Asked, repo: Name) -> Answer {
+pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name) -> Answer {
     let page = asked.page()?;
     let (registry, name, wanted) = (app.registry.clone(), repo.clone(), page.clone());
     let listing = app.call(async move { registry.tags(&name, &wanted).await }).await?;

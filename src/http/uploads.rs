@@ -4,7 +4,6 @@ use axum::response::Response;
 use http::header::RANGE;
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::body::Incoming;
 use super::errors::{Answer, Code, Failure};
 use super::event::{Action, Event};
 use super::headers::content_range;
@@ -16,7 +15,7 @@ use crate::registry::Error;
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 
 /// POST: a mount, a whole blob, or a session.
-pub async fn start<F: Fs>(app: &App<F>, asked: Asked, repo: Name) -> Answer {
+pub async fn start<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name) -> Answer {
     if let Some(algorithm) = asked.query.get("digest-algorithm")
         && Algorithm::from_name(algorithm).is_none()
     {
@@ -36,7 +35,7 @@ pub async fn start<F: Fs>(app: &App<F>, asked: Asked, repo: Name) -> Answer {
         if range.as_ref().is_some_and(|range| *range.start() != 0) {
             return Err(Failure::new(Code::RangeInvalid, "a blob that is sent at once begins at 0"));
         }
-        let mut body = Incoming::new(&asked.parts.headers, asked.body, range.map(|r| r.end() + 1));
+        let mut body = asked.take_body(range.map(|r| r.end() + 1));
         let blob = app
             .call(async move {
                 let pushed = registry.push_blob(&name, &digest, &mut body).await;
@@ -86,20 +85,20 @@ async fn mount_blob<F: Fs>(
 }
 
 /// PATCH: a chunk.
-pub async fn append<F: Fs>(app: &App<F>, asked: Asked, repo: Name, id: UploadId) -> Answer {
-    let offset = receive(app, asked.body, &asked.parts.headers, &repo, &id, None).await?;
+pub async fn append<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, id: UploadId) -> Answer {
+    let offset = receive(app, asked, &repo, &id, None).await?;
     let mut response = empty(StatusCode::ACCEPTED);
     app.describe(&mut response, &asked.parts.headers, &repo, &id, offset);
     Ok(response)
 }
 
 /// PUT: the last chunk, or none, and the digest of the whole.
-pub async fn commit<F: Fs>(app: &App<F>, asked: Asked, repo: Name, id: UploadId) -> Answer {
+pub async fn commit<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, id: UploadId) -> Answer {
     let Some(digest) = asked.query.get("digest") else {
         return Err(Failure::new(Code::DigestInvalid, "a PUT that ends an upload needs ?digest="));
     };
     let digest: Digest = digest.parse()?;
-    let size = receive(app, asked.body, &asked.parts.headers, &repo, &id, Some(digest)).await?;
+    let size = receive(app, asked, &repo, &id, Some(digest)).await?;
     let media_type = crate::registry::BLOB_MEDIA_TYPE.to_owned();
     let blob = Descriptor { digest, size, media_type, is_manifest: false };
     Ok(created(app, &asked.parts.headers, Action::Push, repo, &blob, None))
@@ -108,16 +107,16 @@ pub async fn commit<F: Fs>(app: &App<F>, asked: Asked, repo: Name, id: UploadId)
 /// Appends a body to a session, and with a digest makes it a blob. Returns how many bytes it has then.
 async fn receive<F: Fs>(
     app: &App<F>,
-    body: axum::body::Body,
-    headers: &HeaderMap,
+    asked: &mut Asked,
     repo: &Name,
     id: &UploadId,
     digest: Option<Digest>,
 ) -> Result<u64, Failure> {
-    let range = content_range(headers)?;
+    let range = content_range(&asked.parts.headers)?;
     let at_bytes = range.as_ref().map(|range| *range.start());
     let len_bytes = range.map(|range| range.end() - range.start() + 1);
-    let mut body = Incoming::new(headers, body, len_bytes);
+    let mut body = asked.take_body(len_bytes);
+    let headers = &asked.parts.headers;
     let session = app.sessions.lock_shared(&format!("{repo}/{id}")).await;
     let (registry, repo, id) = (app.registry.clone(), repo.clone(), id.clone());
     let received = app.call({
@@ -145,7 +144,7 @@ async fn receive<F: Fs>(
 }
 
 /// GET and HEAD: where a session stands.
-pub async fn status<F: Fs>(app: &App<F>, asked: Asked, repo: Name, id: UploadId) -> Answer {
+pub async fn status<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, id: UploadId) -> Answer {
     let registry = app.registry.clone();
     let (name, session) = (repo.clone(), id.clone());
     let offset = app.call(async move { registry.upload_offset(&name, &session).await }).await?;

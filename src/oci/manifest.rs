@@ -27,6 +27,9 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 /// All accepted media types.
 pub const MEDIA_TYPES: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
+/// Deepest nesting of a manifest: parsers have limits of their own, and not the same ones.
+pub const MAX_DEPTH: usize = 100;
+
 /// Docker's layers that are fetched from elsewhere.
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 /// How the media types of Docker's retired signed manifests begin.
@@ -35,6 +38,9 @@ const SCHEMA_1_PREFIX: &str = "application/vnd.docker.distribution.manifest.v1+"
 /// Why bytes are no manifest that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
+    /// Nested deeper than any reader should have to follow.
+    #[error("it is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
     /// Not JSON, or JSON that lacks a required field or has one of a wrong kind.
     #[error("it is not the JSON of a manifest: {0}")]
     Unparsable(String),
@@ -132,6 +138,9 @@ impl Manifest {
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, ManifestError> {
         if bytes.is_empty() {
             return Err(ManifestError::Unparsable("it is empty".to_owned()));
+        }
+        if depth(bytes) > MAX_DEPTH {
+            return Err(ManifestError::TooDeep);
         }
         let outline: Outline = json(bytes)?;
         let media_type = outline.media_type(media_type)?;
@@ -266,6 +275,26 @@ impl fmt::Display for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} bytes)", self.digest, self.size)
     }
+}
+
+/// How deep a document is nested, counted without a parser: right for all JSON, and never too low for what begins as
+/// JSON.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ManifestError> {
