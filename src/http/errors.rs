@@ -6,7 +6,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::route::RouteError;
@@ -116,7 +116,7 @@ pub struct Failure {
     code: Code,
     message: String,
     detail: Value,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// What the client is not told.
     log: Option<String>,
 }
@@ -128,7 +128,7 @@ impl Failure {
     /// An error with the status that goes with its code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let (status, message) = (code.status(), message.into());
-        Self { status, code, message, detail: Value::Null, headers: HeaderMap::new(), log: None }
+        Self { status, code, message, detail: Value::Null, headers: Vec::new(), log: None }
     }
 
     /// A failure that is not the client's affair: `log` goes to the server's log alone.
@@ -151,7 +151,7 @@ impl Failure {
     /// The same with a header; one whose value cannot stand in a header is left out.
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -171,7 +171,7 @@ impl Failure {
         let body = json!({ "errors": [error] }).to_string();
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        response.headers_mut().extend(headers);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         *response.body_mut() = body.into();

@@ -144,7 +144,7 @@ mod tests {
                 Route::Manifest(n.clone(), "uploads".parse().unwrap()),
             ] {
                 assert_eq!(Route::parse(&path(&route)), Ok(route.clone()));
-                assert_eq!(Route::parse(&path(&route).replace(':', "%3a").replace('/', "/")), Ok(route.clone()));
+                assert_eq!(Route::parse(&path(&route).replace(':', "%3a")), Ok(route.clone()));
                 assert_eq!(route.name(), Some(&n));
             }
         }
