@@ -199,7 +199,8 @@ fn what_is_switched_off() {
 
 #[test]
 fn where_urls_begin() {
-    let cases: [(Urls, bool, &[(&str, &str)], &str); 9] = [
+    type Case = (Urls, bool, &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 9] = [
         (Urls::Relative, true, &[("Host", "r.example")], ""),
         (Urls::Fixed("https://r.example/".into()), false, &[("Host", "other")], "https://r.example"),
         (Urls::OfRequest, false, &[], ""),

@@ -120,3 +120,15 @@ fn damaged_bytes_are_errors_and_never_panics() {
         assert!(matches!(e, ManifestError::Unparsable(_) | ManifestError::BadDigest { .. }), "{digest}: {e}");
     }
 }
+
+#[test]
+fn depth_counts_brackets_outside_of_strings() {
+    for (text, levels) in
+        [("", 0), ("1", 0), ("[]", 1), (r#"{"a":[{}]}"#, 3), (r#""[[\"[""#, 0), (r#"{"\\":[]}"#, 2), ("]][", 1)]
+    {
+        assert_eq!(depth(text.as_bytes()), levels, "{text}");
+    }
+    let nested = |n: usize| format!(r#"{{"schemaVersion":2,"manifests":[],"x":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+    assert!(Manifest::parse(nested(MAX_DEPTH - 1).as_bytes(), None).is_ok());
+    assert_eq!(Manifest::parse(nested(MAX_DEPTH).as_bytes(), None), Err(ManifestError::TooDeep));
+}
