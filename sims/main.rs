@@ -11,6 +11,7 @@ mod fs_hooked;
 mod fs_machine;
 mod fs_real;
 mod http;
+mod http_auth;
 mod litmus;
 mod litmus_btrfs;
 mod litmus_names;

@@ -8,6 +8,7 @@
 //!
 //! Each family of endpoints is a file. Storage waits for no one here: see [`run`].
 
+pub mod auth;
 mod base;
 mod blobs;
 mod body;
