@@ -84,6 +84,10 @@ impl registry::Body for Incoming {
             return Ok(Some(data));
         }
     }
+
+    fn declared_bytes(&self) -> Option<u64> {
+        http_body::Body::size_hint(&self.body).exact()
+    }
 }
 
 /// A whole body of at most `limit_bytes`; `Ok(None)` where it is longer.

@@ -225,6 +225,7 @@ impl From<Error> for Failure {
             Error::DigestInvalid(digest) => {
                 Self::new(Code::DigestInvalid, text).with_detail(json!({ "digest": digest }))
             }
+            Error::Denied(_) => Self::new(Code::Denied, text),
             Error::Body(_) => Self::new(Code::BlobUploadInvalid, text),
             Error::Corrupt { .. } => {
                 Self::internal(Code::Unknown, "what is stored is damaged; the server's log says where", text)

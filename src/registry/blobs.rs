@@ -17,8 +17,19 @@ use crate::strategy::Blob;
 impl<F: Fs> Registry<F> {
     /// Whether `repo` has the blob, and how long it is. Reads none of its bytes.
     pub async fn stat_blob(&self, repo: &Name, digest: &Digest) -> Result<Descriptor> {
-        let blob = self.strategy.open_blob(repo, digest).await?;
-        Ok(blob_descriptor(digest, blob.len))
+        Ok(blob_descriptor(digest, self.blob_bytes(repo, digest).await?))
+    }
+
+    /// The length of a blob of `repo`, from memory or from storage.
+    pub(super) async fn blob_bytes(&self, repo: &Name, digest: &Digest) -> Result<u64> {
+        let Some(cache) = &self.descriptors else { return Ok(self.strategy.open_blob(repo, digest).await?.len) };
+        if let Some(len_bytes) = cache.get(repo, digest) {
+            return Ok(len_bytes);
+        }
+        let since = cache.since();
+        let len_bytes = self.strategy.open_blob(repo, digest).await?.len;
+        cache.remember(since, repo, digest, len_bytes);
+        Ok(len_bytes)
     }
 
     /// Opens a blob for reading: all of it, or the bytes in `range` (its end is cut to the blob's).
@@ -59,6 +70,7 @@ impl<F: Fs> Registry<F> {
 
     /// Takes the blob out of the repository; its bytes stay until a collection.
     pub async fn delete_blob(&self, repo: &Name, digest: &Digest) -> Result<()> {
+        let _removal = self.descriptors.as_ref().map(|cache| cache.removing(repo, digest));
         self.strategy.delete_blob(repo, digest).await
     }
 }

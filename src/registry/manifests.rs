@@ -78,7 +78,7 @@ impl<F: Fs> Registry<F> {
         let found = if needed.is_manifest {
             self.manifest_bytes(repo, &needed.digest).await.map(|_| ())
         } else {
-            self.strategy.open_blob(repo, &needed.digest).await.map(|_| ())
+            self.blob_bytes(repo, &needed.digest).await.map(|_| ())
         };
         found.map_err(|e| match e {
             Error::BlobUnknown(_) | Error::ManifestUnknown(_) | Error::NameUnknown(_) => {

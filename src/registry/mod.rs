@@ -2,14 +2,17 @@
 //!
 //! A [`Strategy`] stores; this module knows what a manifest is, that it goes in only when everything it references
 //! is there, what a range, a page or a referrer is, and that no read **completes** with wrong bytes where the
-//! strategy asks for that ([`Strategy::verify_reads`]). It holds no state beyond the strategy: a registry dropped and
+//! strategy asks for that ([`Strategy::verify_reads`]). It holds no state beyond the strategy
+//! (a [`descriptor_cache`] knows nothing that the storage does not): a registry dropped and
 //! opened anew over the same file system is the same registry, and what survives a power cut is the strategy's affair.
 //!
 //! Names, tags and digests come in as checked types; every method may be called from many tasks at once.
 
 mod blobs;
+pub mod descriptor_cache;
 mod listing;
 mod manifests;
+pub mod quota;
 mod referrers;
 mod uploads;
 
@@ -23,6 +26,7 @@ use crate::strategy::{self, CollectOptions, Collected, Strategy};
 
 pub use crate::strategy::{Body, Error, Result};
 pub use blobs::BlobReader;
+use descriptor_cache::DescriptorCache;
 pub use listing::{Listing, Page};
 pub use manifests::StoredManifest;
 pub use referrers::Referrer;
@@ -45,11 +49,12 @@ pub enum OpenError {
 pub struct Registry<F: Fs> {
     strategy: Arc<dyn Strategy<F>>,
     world: World,
+    descriptors: Option<Arc<DescriptorCache>>,
 }
 
 impl<F: Fs> Clone for Registry<F> {
     fn clone(&self) -> Self {
-        Self { strategy: Arc::clone(&self.strategy), world: self.world.clone() }
+        Self { strategy: Arc::clone(&self.strategy), world: self.world.clone(), descriptors: self.descriptors.clone() }
     }
 }
 
@@ -63,7 +68,12 @@ impl<F: Fs> Registry<F> {
     /// A registry over `strategy`, **not recovered**: call [`recover`](Self::recover) before anything else, unless
     /// the file system is empty.
     pub fn new(strategy: Box<dyn Strategy<F>>, world: World) -> Self {
-        Self { strategy: strategy.into(), world }
+        Self { strategy: strategy.into(), world, descriptors: None }
+    }
+
+    /// The same registry, which remembers the lengths of at most so many blobs.
+    pub fn with_descriptor_cache(self, max_entries: usize) -> Self {
+        Self { descriptors: Some(Arc::new(DescriptorCache::new(max_entries))), ..self }
     }
 
     /// Opens the registry that `fs` holds with the strategy called `name`, and recovers it: as a restart does.
@@ -92,6 +102,7 @@ impl<F: Fs> Registry<F> {
 
     /// Garbage collection: removes what no manifest reaches.
     pub async fn collect(&self, options: CollectOptions) -> Result<Collected> {
+        let _removal = self.descriptors.as_ref().map(|cache| cache.removing_any());
         self.strategy.collect(options).await
     }
 

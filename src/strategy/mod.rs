@@ -81,6 +81,9 @@ pub enum Error {
     /// The client's body broke off.
     #[error("the request body broke off: {0}")]
     Body(String),
+    /// The repository may not grow by what this would add; nothing was linked.
+    #[error("{0}")]
+    Denied(String),
     /// A sync failed earlier: nothing is written until the next start.
     #[error("storage takes no writes until it is restarted: {0}")]
     Stopped(String),
@@ -94,6 +97,11 @@ pub enum Error {
 pub trait Body: Send {
     /// The next piece; `None` at the end. Errors: [`Error::Body`].
     async fn next(&mut self) -> Result<Option<Bytes>>;
+
+    /// How many bytes are to come, where that was said beforehand. It may not be true.
+    fn declared_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A body that is at hand: one piece.
@@ -101,6 +109,10 @@ pub trait Body: Send {
 impl Body for Option<Bytes> {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         Ok(self.take().filter(|b| !b.is_empty()))
+    }
+
+    fn declared_bytes(&self) -> Option<u64> {
+        Some(self.as_ref().map_or(0, |b| b.len() as u64))
     }
 }
 
@@ -201,7 +213,8 @@ pub trait Strategy<F: Fs>: Send + Sync {
     /// Ends the session without a blob.
     async fn cancel_upload(&self, repo: &Name, id: &UploadId) -> Result<()>;
 
-    /// Appends a last chunk (as [`append`](Strategy::append); an empty one is none), verifies the whole against
+    /// Appends a last chunk (as [`append`](Strategy::append); an empty one is none) and, when the body has said that it
+    /// is at its end, verifies the whole against
     /// `digest`, and makes it a blob of `repo`. Returns its length in bytes. The session ends with success.
     async fn commit(
         &self,
