@@ -3,6 +3,7 @@
 
 mod checks;
 mod cli;
+mod descriptor_cache;
 mod durable;
 mod explorer;
 mod faults;
@@ -17,7 +18,10 @@ mod litmus_btrfs;
 mod litmus_names;
 mod measured;
 mod models;
+mod notify;
+mod observe;
 mod planted;
+mod quota;
 mod registry;
 mod regressions;
 mod script;

@@ -59,6 +59,7 @@ pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, digest: Dig
         media_type: BLOB_MEDIA_TYPE.to_owned(),
         tag: None,
         from_repo: None,
+        manifest: None,
     });
     Ok(response)
 }

@@ -3,6 +3,8 @@
 //! A response to a push, pull, mount or delete that succeeded carries an [`Event`] in its extensions. A middleware
 //! takes it from there; the endpoints know of none.
 
+use bytes::Bytes;
+
 use crate::oci::{Digest, Name, Tag};
 
 /// What was done.
@@ -35,12 +37,14 @@ pub struct Event {
     pub tag: Option<Tag>,
     /// Where a mounted blob comes from.
     pub from_repo: Option<Name>,
+    /// The bytes of a manifest that was pushed or pulled.
+    pub manifest: Option<Bytes>,
 }
 
 impl Event {
     /// That content or a tag was deleted.
     pub(super) fn deleted(repo: Name, digest: Option<Digest>, tag: Option<Tag>) -> Self {
         let (action, media_type) = (Action::Delete, String::new());
-        Self { action, repo, digest, size: 0, media_type, tag, from_repo: None }
+        Self { action, repo, digest, size: 0, media_type, tag, from_repo: None, manifest: None }
     }
 }

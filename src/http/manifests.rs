@@ -37,7 +37,7 @@ pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: 
     }
     let size = stored.bytes.len() as u64;
     let is_head = asked.is_head();
-    let mut response = Response::new(if is_head { Body::empty() } else { stored.bytes.into() });
+    let mut response = Response::new(if is_head { Body::empty() } else { stored.bytes.clone().into() });
     set_digest(&mut response, &stored.digest);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(stored.media_type));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(size));
@@ -50,6 +50,7 @@ pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: 
             media_type: stored.media_type.to_owned(),
             tag: reference.tag().cloned(),
             from_repo: None,
+            manifest: Some(stored.bytes),
         });
     }
     Ok(response)
@@ -69,7 +70,7 @@ pub async fn put<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: 
     let Some(bytes) = read_all(body, MAX_MANIFEST_BYTES).await? else {
         return Err(too_large(content_length(headers).unwrap_or(MAX_MANIFEST_BYTES + 1)).into());
     };
-    let size = bytes.len() as u64;
+    let (size, pushed) = (bytes.len() as u64, bytes.clone());
     let (registry, name, by, further) = (app.registry.clone(), repo.clone(), reference.clone(), tags.clone());
     let (digest, manifest) = app
         .call(async move { registry.push_manifest(&name, &by, &further, media_type.as_deref(), bytes).await })
@@ -93,6 +94,7 @@ pub async fn put<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: 
         media_type: manifest.media_type().to_owned(),
         tag: reference.tag().or(tags.first()).cloned(),
         from_repo: None,
+        manifest: Some(pushed),
     });
     Ok(response)
 }

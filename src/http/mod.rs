@@ -8,21 +8,28 @@
 //!
 //! Each family of endpoints is a file. Storage waits for no one here: see [`run`].
 
+pub mod access_log;
 pub mod auth;
 mod base;
 mod blobs;
 mod body;
+pub mod caller;
 mod catalog;
+pub mod client;
 pub mod errors;
 pub mod event;
 pub mod headers;
+pub mod health;
 mod manifests;
+pub mod metrics;
+pub mod notify;
 pub mod query;
 mod referrers;
 pub mod route;
 pub mod run;
 mod tags;
 mod uploads;
+mod watched;
 
 use std::future::Future;
 use std::sync::Arc;

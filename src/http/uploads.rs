@@ -198,6 +198,7 @@ fn created<F: Fs>(
         media_type: blob.media_type.clone(),
         tag: None,
         from_repo,
+        manifest: None,
     });
     response
 }

@@ -162,7 +162,7 @@ mod tests {
         Told(usize, Since),
         Remove(usize),
         Removing(Removal<'a>, usize),
-        Removed(Removal<'a>),
+        Removed(#[expect(dead_code, reason = "held until the task ends")] Removal<'a>),
         Done,
     }
 
