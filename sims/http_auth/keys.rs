@@ -21,7 +21,7 @@ const RSA: [&str; 7] = [
 /// A private key.
 pub enum Signer {
     Rsa,
-    Other(KeyPair),
+    Other(Box<KeyPair>),
 }
 
 pub fn b64(bytes: &[u8]) -> String {
@@ -30,15 +30,15 @@ pub fn b64(bytes: &[u8]) -> String {
 
 impl Signer {
     pub fn p256() -> Self {
-        Self::Other(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap())
+        Self::Other(Box::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()))
     }
 
     pub fn p384() -> Self {
-        Self::Other(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap())
+        Self::Other(Box::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()))
     }
 
     pub fn ed25519() -> Self {
-        Self::Other(KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap())
+        Self::Other(Box::new(KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()))
     }
 
     pub fn pair(&self) -> &KeyPair {

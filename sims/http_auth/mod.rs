@@ -1,5 +1,6 @@
 //! Authentication: who gets in, what is told to those who do not, and that nothing else is.
 
+mod chains;
 mod htpasswd;
 mod keys;
 mod rules;

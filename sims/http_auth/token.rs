@@ -8,7 +8,8 @@ use pullplug::env::clock::{SIM_EPOCH, SimClock};
 use pullplug::http::auth::{Auth, Silly, Token, TokenError, TokenOptions};
 use serde_json::{Value, json};
 
-use super::keys::{Signer, b64, certificate, issuer, x5c};
+use super::chains::thumbprint;
+use super::keys::{Signer, b64, certificate};
 use super::{ask, block_on, guarded, text};
 use crate::script::assert_snapshot;
 
@@ -16,18 +17,18 @@ use crate::script::assert_snapshot;
 const NOW: u64 = SIM_EPOCH.0;
 
 /// An authorization server's keys, and the registry that trusts them.
-struct World {
+pub struct World {
     dir: tempfile::TempDir,
     clock: SimClock,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), clock: SimClock::default() }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the file is the operator's, not the registry's")]
-    fn file(&self, name: &str, content: &str) -> Option<PathBuf> {
+    pub fn file(&self, name: &str, content: &str) -> Option<PathBuf> {
         let path = self.dir.path().join(name);
         std::fs::write(&path, content).unwrap();
         Some(path)
@@ -37,12 +38,12 @@ impl World {
         self.file("jwks.json", &json!({ "keys": keys }).to_string())
     }
 
-    fn open(&self, options: TokenOptions) -> Result<axum::Router, TokenError> {
+    pub fn open(&self, options: TokenOptions) -> Result<axum::Router, TokenError> {
         Token::new(options, Arc::new(self.clock.clone())).map(|token| guarded(Auth::Token(token)))
     }
 }
 
-fn options() -> TokenOptions {
+pub fn options() -> TokenOptions {
     TokenOptions {
         realm: "https://auth.example/token".into(),
         service: "registry.example".into(),
@@ -55,30 +56,30 @@ fn options() -> TokenOptions {
     }
 }
 
-fn claims(access: Value) -> Value {
+pub fn claims(access: Value) -> Value {
     json!({
         "iss": "auth.example", "sub": "me", "aud": "registry.example",
         "exp": NOW + 300, "nbf": NOW, "iat": NOW, "jti": "1", "access": access,
     })
 }
 
-fn access(name: &str, actions: &[&str]) -> Value {
+pub fn access(name: &str, actions: &[&str]) -> Value {
     json!({ "type": "repository", "name": name, "actions": actions })
 }
 
 /// The status for a token, and the `error` in its challenge.
-fn pull(router: &axum::Router, token: &str) -> (u16, String) {
+pub fn pull(router: &axum::Router, token: &str) -> (u16, String) {
     let response = block_on(ask(router, "GET", "/v2/a/b/tags/list", &format!("Bearer {token}")));
     let challenge = response.headers().get("www-authenticate").map(|c| c.to_str().unwrap()).unwrap_or_default();
     let error = challenge.split_once(",error=\"").map(|(_, rest)| rest.split('"').next().unwrap().to_owned());
     (response.status().as_u16(), error.unwrap_or_default())
 }
 
-fn good() -> (u16, String) {
+pub fn good() -> (u16, String) {
     (200, String::new())
 }
 
-fn invalid() -> (u16, String) {
+pub fn invalid() -> (u16, String) {
     (401, "invalid_token".into())
 }
 
@@ -130,9 +131,9 @@ fn keys_of_every_kind_sign() {
 }
 
 #[test]
-fn every_way_to_be_no_token() {
+fn claims_that_do_not_count() {
     let world = World::new();
-    let (signer, stranger) = (Signer::p256(), Signer::p256());
+    let signer = Signer::p256();
     let router = world.open(TokenOptions { jwks: world.jwks(&[named(&signer, "k")]), ..options() }).unwrap();
     let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "k" });
     let granted = claims(json!([access("a/b", &["pull"])]));
@@ -172,7 +173,18 @@ fn every_way_to_be_no_token() {
         assert_eq!(with(key, value.clone()), good(), "{key} = {value}");
     }
     assert_eq!(with("access", json!(null)), (401, "insufficient_scope".into()));
+    world.clock.advance(361);
+    assert_eq!(pull(&router, &token), invalid(), "its time is over");
+}
 
+#[test]
+fn no_header_and_no_form_makes_a_token() {
+    let world = World::new();
+    let (signer, stranger) = (Signer::p256(), Signer::p256());
+    let router = world.open(TokenOptions { jwks: world.jwks(&[named(&signer, "k")]), ..options() }).unwrap();
+    let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "k" });
+    let granted = claims(json!([access("a/b", &["pull"])]));
+    let token = signer.token(&header, &granted);
     let headers = [
         json!({ "alg": "ES256" }),
         json!({ "alg": "ES256", "kid": "other" }),
@@ -203,80 +215,6 @@ fn every_way_to_be_no_token() {
     ] {
         assert_eq!(pull(&router, &bad), invalid(), "{bad}");
     }
-    world.clock.advance(361);
-    assert_eq!(pull(&router, &token), invalid(), "its time is over");
-}
-
-#[test]
-fn certificates_vouch_for_keys() {
-    let world = World::new();
-    let [root, between, leaf, evil] = [(); 4].map(|()| Signer::p256());
-    let root_cert = certificate("root", &root, true, 2030, None);
-    let root_issuer = issuer("root", &root);
-    let between_cert = certificate("between", &between, true, 2030, Some(&root_issuer));
-    let leaf_cert = |last_year| certificate("leaf", &leaf, false, last_year, Some(&issuer("between", &between)));
-    let direct = certificate("direct", &leaf, false, 2030, Some(&root_issuer));
-    // Calls itself root, and is not.
-    let forged = certificate("leaf", &evil, false, 2030, Some(&issuer("root", &evil)));
-    let lone = Signer::ed25519();
-    let lone_cert = certificate("lone", &lone, false, 2030, None);
-    let bundle = world.file("bundle.pem", &format!("{}{}", root_cert.pem(), lone_cert.pem()));
-    let router = world.open(TokenOptions { root_cert_bundle: bundle, ..options() }).unwrap();
-    let granted = claims(json!([access("a/b", &["pull"])]));
-    let with = |signer: &Signer, chain: &[&rcgen::Certificate]| {
-        let alg = if std::ptr::eq(signer, &lone) { "EdDSA" } else { "ES256" };
-        let chain: Vec<_> = chain.iter().map(|c| x5c(c)).collect();
-        pull(&router, &signer.token(&json!({ "alg": alg, "x5c": chain }), &granted))
-    };
-    assert_eq!(with(&leaf, &[&leaf_cert(2030), &between_cert]), good());
-    assert_eq!(with(&leaf, &[&direct]), good());
-    assert_eq!(with(&root, &[&root_cert]), good(), "a root itself");
-    assert_eq!(with(&lone, &[&lone_cert]), good(), "one that is no authority");
-    for (what, signer, chain) in [
-        ("a gap", &leaf, vec![&leaf_cert(2030)]),
-        ("expired", &leaf, vec![&leaf_cert(2019), &between_cert]),
-        ("another's", &evil, vec![&direct]),
-        ("forged", &evil, vec![&forged, &root_cert]),
-        ("no authority", &evil, vec![&certificate("e", &evil, false, 2030, Some(&issuer("lone", &lone))), &lone_cert]),
-        ("endless", &leaf, vec![&direct, &direct, &direct, &direct, &direct, &direct, &direct, &direct, &direct]),
-    ] {
-        assert_eq!(with(signer, &chain), invalid(), "{what}");
-    }
-    // The chain may stand in a key, and the key must be the chain's.
-    let in_jwk = |signer: &Signer, chain: &rcgen::Certificate| {
-        let mut jwk = signer.jwk();
-        jwk["x5c"] = json!([x5c(chain)]);
-        pull(&router, &signer.token(&json!({ "alg": "ES256", "jwk": jwk }), &granted))
-    };
-    assert_eq!(in_jwk(&leaf, &direct), good());
-    assert_eq!(in_jwk(&evil, &direct), invalid());
-    // Certificates of the bundle are known by the names of their keys.
-    let spki = rcgen::PublicKeyData::subject_public_key_info(root.pair());
-    for kid in [thumbprint(&root.jwk()), libtrust(&spki)] {
-        assert_eq!(pull(&router, &root.token(&json!({ "alg": "ES256", "kid": kid }), &granted)), good(), "{kid}");
-    }
-}
-
-/// RFC 7638, for an EC key.
-fn thumbprint(jwk: &Value) -> String {
-    let members = format!(r#"{{"crv":{},"kty":"EC","x":{},"y":{}}}"#, jwk["crv"], jwk["x"], jwk["y"]);
-    b64(pullplug::oci::Digest::sha256(members.as_bytes()).as_bytes())
-}
-
-/// As docker's authorization servers name keys.
-fn libtrust(spki: &[u8]) -> String {
-    let digest = pullplug::oci::Digest::sha256(spki);
-    let text = data_encoding::BASE32.encode(&digest.as_bytes()[..30]);
-    text.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).unwrap()).collect::<Vec<_>>().join(":")
-}
-
-#[test]
-fn a_thumbprint_is_the_rfcs() {
-    // RFC 7638, section 3.1.
-    let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-    let mut ring = pullplug::http::auth::keys::KeyRing::default();
-    ring.add_jwks(json!({ "keys": [{ "kty": "RSA", "n": n, "e": "AQAB" }] }).to_string().as_bytes()).unwrap();
-    assert!(ring.knows("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"));
 }
 
 #[test]

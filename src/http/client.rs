@@ -55,6 +55,10 @@ impl Target {
         let user = if user.is_empty() || user.contains(':') { user } else { format!("{user}:") };
         let header = |user: &str| HeaderValue::from_str(&format!("Basic {}", BASE64.encode(user.as_bytes())));
         let authorization = (!user.is_empty()).then(|| header(&user)).transpose().map_err(|_| ClientError::Url)?;
+        let authorization = authorization.map(|mut header| {
+            header.set_sensitive(true);
+            header
+        });
         parts.authority = Some(host.parse().map_err(|_| ClientError::Url)?);
         Ok(Self { uri: Uri::from_parts(parts).map_err(|_| ClientError::Url)?, authorization })
     }

@@ -6,6 +6,10 @@
 //! what a request is about, [`event`] what came of it, and [`MayPull`] is how it tells the endpoints what a client
 //! may see.
 //!
+//! The layers, from the outside: [`caller::identify`], [`access_log::log`], [`metrics::measure`], [`health::guard`],
+//! [`auth::require`], [`notify::announce`], the router. Each is a middleware with options of its own and works without
+//! the others; [`registry::quota`] and [`registry::descriptor_cache`] belong to the registry below.
+//!
 //! Each family of endpoints is a file. Storage waits for no one here: see [`run`].
 
 pub mod access_log;

@@ -30,7 +30,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 const DEFAULT_COST: u32 = 10;
 
 /// Where the users are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HtpasswdOptions {
     /// Told in the challenge.
     pub realm: String,

@@ -32,8 +32,8 @@ pub const MAX_QUEUE_BYTES: usize = 64 << 20;
 /// One in so many lost events is logged, the first of them in any case.
 const LOG_EVERY: u64 = 1000;
 
-/// Who is told what, and how.
-#[derive(Debug, Clone)]
+/// Who is told what, and how. No `Debug`: URL and headers may hold credentials.
+#[derive(Clone)]
 pub struct EndpointOptions {
     /// A name for logs and metrics.
     pub name: String,

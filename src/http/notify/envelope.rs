@@ -123,16 +123,11 @@ pub(super) struct About<'a> {
     pub(super) include_references: bool,
 }
 
-/// The path of what an event is about; `None` where it is gone.
-pub(super) fn path(event: &Event) -> Option<String> {
+/// The URL of what an event is about; `None` where it is gone.
+pub(super) fn url(event: &Event, urls: &Urls, headers: &http::HeaderMap, https: bool) -> Option<String> {
     let digest = event.digest.filter(|_| event.action != Action::Delete)?;
     let kind = if event.manifest.is_some() { "manifests" } else { "blobs" };
-    Some(format!("/v2/{}/{kind}/{digest}", event.repo))
-}
-
-/// The URL of what an event is about.
-pub(super) fn url(event: &Event, urls: &Urls, headers: &http::HeaderMap, https: bool) -> Option<String> {
-    path(event).map(|path| urls.url(headers, https, &path))
+    Some(urls.url(headers, https, &format!("/v2/{}/{kind}/{digest}", event.repo)))
 }
 
 /// The envelope, as it is sent.

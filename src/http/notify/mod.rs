@@ -30,7 +30,7 @@ pub use endpoint::{
 pub use envelope::{MEDIA_TYPE, Source};
 
 /// Who is told, and what events say of this registry.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct NotifyOptions {
     /// Who is told.
     pub endpoints: Vec<EndpointOptions>,
