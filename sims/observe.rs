@@ -69,7 +69,7 @@ async fn visit(router: &Router) {
     let blob = format!("/v2/lib/app/blobs/{digest}");
     for (method, uri, authorization, agent, body) in [
         ("GET", "/v2/", "", "", &b""[..]),
-        ("GET", "/v2/", "Basic bWU6d3Jvbmc=", "docker/1.0", b""),
+        ("GET", "/v2/", "Basic bWU6aHVudGVyMjI=", "docker/1.0", b""),
         ("POST", &push, CREDENTIALS, "docker/1.0", content),
         ("POST", "/v2/lib/app/blobs/uploads/", CREDENTIALS, "docker/1.0", b""),
         ("GET", &blob, CREDENTIALS, "say \"hi\" \\ \u{e4}", b""),
@@ -118,7 +118,7 @@ fn logged(json: bool, f: impl FnOnce()) -> String {
         tracing::subscriber::with_default(subscriber.with_writer(log.clone()).finish(), f);
     }
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(!text.contains("hunter2") && !text.contains("bWU6") && !text.contains("wrong"), "secrets: {text}");
+    assert!(!text.contains("hunter2") && !text.contains("bWU6"), "secrets: {text}");
     text
 }
 
@@ -234,7 +234,7 @@ fn storage_that_fails_so_often_takes_the_registry_out_of_service() {
         assert_eq!(state(&health).await, well, "two failures are no trouble");
         tokio::time::sleep(10 * SECOND).await;
         let (status, told) = state(&health).await;
-        assert_eq!(told, r#"{"storagedriver_filesystem":"readdir \"\": input/output error"}"#);
+        assert_eq!(told, r#"{"storagedriver_filesystem":"read-dir \"\": input/output error"}"#);
         assert_eq!(status, 503);
         broken.store(false, Ordering::Relaxed);
         tokio::time::sleep(10 * SECOND).await;
