@@ -299,3 +299,26 @@ fn a_session_without_a_last_chunk_is_weighed_too() {
         registry.commit(&a, &id, &Digest::sha256(&content), Some(50), &mut nothing()).await.unwrap();
     });
 }
+
+#[test]
+fn a_client_is_told_what_there_is_no_room_for() {
+    let fs = SimFs::new();
+    let options = pullplug::http::Options { run: pullplug::http::run::Run::Task, ..Default::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let router = pullplug::http::router(registry("durable", &fs, 100), options);
+        let send = async |content: Vec<u8>| {
+            let uri = format!("/v2/a/blobs/uploads/?digest={}", Digest::sha256(&content));
+            let request = http::Request::post(uri).body(axum::body::Body::from(content)).unwrap();
+            let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        };
+        assert_eq!(send(noise("1", 60)).await.0, 201);
+        let message = "repository a may hold 100 bytes; it holds 60, and 41 more are needed";
+        let error = format!(r#"{{"errors":[{{"code":"DENIED","detail":null,"message":"{message}"}}]}}"#);
+        assert_eq!(send(noise("2", 41)).await, (403, error));
+        assert_eq!(send(noise("2", 40)).await.0, 201);
+    });
+}

@@ -1,7 +1,7 @@
 //! Notifications: what was done to the registry, posted to whoever wants to know, as distribution posts it.
 //!
-//! [`announce`] is the middleware: it takes the [`Event`] that an endpoint left on its response, writes an [`envelope`]
-//! and puts that into the queue of each [`endpoint`]; the response never waits. Queues are in memory: what is in them
+//! [`announce`] is the middleware: it takes the [`Event`] that an endpoint left on its response, writes an envelope
+//! and puts that into the queue of each endpoint; the response never waits. Queues are in memory: what is in them
 //! when the process is killed is lost, and [`Notifier::drain`] empties them at an orderly end.
 
 mod endpoint;
