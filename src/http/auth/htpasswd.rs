@@ -147,3 +147,19 @@ fn parse(text: &[u8]) -> Result<Entries, String> {
 fn dummy_hash(cost: u32) -> String {
     format!("$2b${cost:02}${}", ".".repeat(53))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_user_costs_a_whole_comparison() {
+        // A hash that bcrypt refused to parse would be answered at once, and tell who is there.
+        for cost in [4, 5, DEFAULT_COST] {
+            assert!(matches!(bcrypt::verify("password", &dummy_hash(cost)), Ok(false)));
+            assert_eq!(dummy_hash(cost).parse::<bcrypt::HashParts>().unwrap().get_cost(), cost);
+        }
+        let costs = parse(format!("a:{}\nb:{}\nc:plain", dummy_hash(5), dummy_hash(4)).as_bytes()).unwrap();
+        assert_eq!(costs.max_cost, Some(5), "as much as the costliest of the file");
+    }
+}
