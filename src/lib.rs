@@ -149,6 +149,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod disk;
 pub mod env;
 pub mod explore;
