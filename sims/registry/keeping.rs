@@ -96,13 +96,14 @@ fn old_uploads_are_purged_by_the_clock() {
         s.registry.append(&name, &old, None, &mut body(b"half")).await.unwrap();
         s.clock.advance(UPLOAD_PURGE_AGE_SECONDS);
         let new = s.registry.start_upload(&name).await.unwrap();
-        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS).await, Ok(0), "not older than the age");
+        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, false).await, Ok(0), "not older than the age");
         s.clock.advance(1);
-        assert_eq!(s.registry.purge_uploads(u64::MAX).await, Ok(0));
-        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS).await, Ok(1));
+        assert_eq!(s.registry.purge_uploads(u64::MAX, false).await, Ok(0));
+        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, true).await, Ok(1), "looked at");
+        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, false).await, Ok(1));
         assert_eq!(s.registry.upload_offset(&name, &old).await, Err(Error::UploadUnknown(old)));
         assert_eq!(s.registry.upload_offset(&name, &new).await, Ok(0));
-        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS).await, Ok(0));
+        assert_eq!(s.registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, false).await, Ok(0));
     }
     everywhere!(scenario);
 }

@@ -181,7 +181,7 @@ fn a_cancelled_upload_leaves_what_no_purge_removes() {
             let e = registry.upload_offset(&repo, &id).await.unwrap_err();
             assert_eq!(e, Error::UploadUnknown(id.clone()));
             let never = UnixSeconds(u64::MAX);
-            assert_eq!(registry.strategy().purge_uploads(never).await, Ok(0));
+            assert_eq!(registry.strategy().purge_uploads(never, false).await, Ok(0));
             assert_eq!(fs.exists(&layout::upload_dir(&repo, &id)).await.unwrap(), leaves, "{strategy}");
         });
     }
@@ -201,7 +201,7 @@ fn uploads_are_purged_by_age() {
             ];
             overwrite(&fs, &layout::upload_started_at(&repo, &torn), b"").await;
             fs.unlink(&layout::upload_started_at(&repo, &unmarked)).await.unwrap();
-            let purge = async |before| registry.strategy().purge_uploads(UnixSeconds(before)).await.unwrap();
+            let purge = async |before| registry.strategy().purge_uploads(UnixSeconds(before), false).await.unwrap();
             assert_eq!(purge(SIM_EPOCH.0).await, 0);
             assert_eq!(purge(SIM_EPOCH.0 + 1).await, 1);
             assert!(!fs.exists(&layout::upload_dir(&repo, &old)).await.unwrap());

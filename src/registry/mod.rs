@@ -90,6 +90,11 @@ impl<F: Fs> Registry<F> {
         &*self.strategy
     }
 
+    /// Whether there are other clones of this, as every call under way holds one.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.strategy) > 1
+    }
+
     /// What has to happen between a crash and the first request.
     pub async fn recover(&self) -> Result<()> {
         self.strategy.recover().await
@@ -106,10 +111,11 @@ impl<F: Fs> Registry<F> {
         self.strategy.collect(options).await
     }
 
-    /// Removes upload sessions that were started more than `age_seconds` ago; returns how many.
-    pub async fn purge_uploads(&self, age_seconds: u64) -> Result<u64> {
+    /// Removes upload sessions that were started more than `age_seconds` ago, or with `dry_run` only looks; returns
+    /// how many.
+    pub async fn purge_uploads(&self, age_seconds: u64, dry_run: bool) -> Result<u64> {
         let UnixSeconds(now) = self.world.now();
-        self.strategy.purge_uploads(UnixSeconds(now.saturating_sub(age_seconds))).await
+        self.strategy.purge_uploads(UnixSeconds(now.saturating_sub(age_seconds)), dry_run).await
     }
 
     /// That content asked for as `digest` is not what it should be.

@@ -276,8 +276,8 @@ pub trait Strategy<F: Fs>: Send + Sync {
     /// Garbage collection: removes what no manifest reaches.
     async fn collect(&self, options: CollectOptions) -> Result<Collected>;
 
-    /// Removes upload sessions that were started before `before`; returns how many.
-    async fn purge_uploads(&self, before: UnixSeconds) -> Result<u64>;
+    /// Removes upload sessions that were started before `before`, or with `dry_run` only looks; returns how many.
+    async fn purge_uploads(&self, before: UnixSeconds, dry_run: bool) -> Result<u64>;
 
     /// The links that the file at `path` holds: none where it is no link file, or not there.
     async fn links_at(&self, path: &str) -> Result<Vec<Link>>;

@@ -282,8 +282,8 @@ impl<F: Fs> Strategy<F> for Quota<F> {
         self.inner.repositories().await
     }
 
-    async fn purge_uploads(&self, before: UnixSeconds) -> Result<u64> {
-        self.inner.purge_uploads(before).await
+    async fn purge_uploads(&self, before: UnixSeconds, dry_run: bool) -> Result<u64> {
+        self.inner.purge_uploads(before, dry_run).await
     }
 
     async fn links_at(&self, path: &str) -> Result<Vec<Link>> {

@@ -121,7 +121,7 @@ impl<F: Fs> Distribution<F> {
     }
 
     /// Removes the sessions that began before `before`. One whose `startedat` is missing or torn stays for ever.
-    pub(super) async fn purge(&self, before: UnixSeconds) -> Result<u64> {
+    pub(super) async fn purge(&self, before: UnixSeconds, dry_run: bool) -> Result<u64> {
         let mut purged = 0;
         for repo in self.layout.repositories_with(&["_uploads"]).await? {
             for id in self.layout.uploads(&repo).await? {
@@ -130,7 +130,7 @@ impl<F: Fs> Distribution<F> {
                     Err(Error::Corrupt { .. }) => false,
                     Err(e) => return Err(e),
                 };
-                if old && self.driver.delete_if_there(&layout::upload_dir(&repo, &id)).await? {
+                if old && (dry_run || self.driver.delete_if_there(&layout::upload_dir(&repo, &id)).await?) {
                     purged += 1;
                 }
             }

@@ -295,8 +295,8 @@ impl<F: Fs> Strategy<F> for Distribution<F> {
         self.mark_and_sweep(options).await
     }
 
-    async fn purge_uploads(&self, before: UnixSeconds) -> Result<u64> {
-        self.purge(before).await
+    async fn purge_uploads(&self, before: UnixSeconds, dry_run: bool) -> Result<u64> {
+        self.purge(before, dry_run).await
     }
 
     async fn links_at(&self, path: &str) -> Result<Vec<Link>> {

@@ -248,16 +248,20 @@ impl<F: Fs> Durable<F> {
         }
     }
 
-    pub(super) async fn purge(&self, before: UnixSeconds) -> Result<u64> {
-        self.names.writable()?;
+    pub(super) async fn purge(&self, before: UnixSeconds, dry_run: bool) -> Result<u64> {
+        if !dry_run {
+            self.names.writable()?;
+        }
         let mut purged = 0;
         for repo in self.layout.repositories().await? {
             for id in self.layout.uploads(&repo).await? {
                 let dir = upload_dir(&repo, &id);
                 let _session = self.locks.lock(&dir).await;
                 if self.started_at(&repo, &id).await?.is_some_and(|at| at < before) {
-                    hold(&self.sessions).remove(&dir);
-                    self.fs.remove_tree(&dir).await?;
+                    if !dry_run {
+                        hold(&self.sessions).remove(&dir);
+                        self.fs.remove_tree(&dir).await?;
+                    }
                     purged += 1;
                 }
             }
