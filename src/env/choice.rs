@@ -49,6 +49,15 @@ impl Seeded {
         Self(ChaCha8Rng::from_seed(hash.finalize().into()))
     }
 
+    /// A stream that nobody can foresee: for identifiers outside of simulations.
+    ///
+    /// Errors: the machine has no entropy to give.
+    pub fn unforeseeable() -> Result<Self, getrandom::Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        Ok(Self(ChaCha8Rng::from_seed(seed)))
+    }
+
     /// The next 64 bits, for values that are data and not decisions (generated layer bytes, identifiers).
     pub fn next_u64(&mut self) -> u64 {
         self.0.random()

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use choice::Seeded;
-use clock::{Clock, SimClock, UnixSeconds};
+use clock::{Clock, SimClock, SystemClock, UnixSeconds};
 
 /// Time and fresh identifiers for one registry. Clones share both.
 #[derive(Clone)]
@@ -30,6 +30,13 @@ impl World {
     /// A world in which time stands still at [`clock::SIM_EPOCH`].
     pub fn simulated(seed: u64) -> Self {
         Self::new(Arc::new(SimClock::default()), seed)
+    }
+
+    /// The world outside: the machine's clock, identifiers that nobody can guess.
+    ///
+    /// Errors: the machine has no entropy to give.
+    pub fn real() -> Result<Self, getrandom::Error> {
+        Ok(Self { clock: Arc::new(SystemClock), ids: Arc::new(Mutex::new(Seeded::unforeseeable()?)) })
     }
 
     /// Now.

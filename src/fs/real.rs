@@ -17,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, fdatasync, flock, fstat, fsync,
-    ftruncate, linkat, mkdirat, open, openat, openat2, renameat, statat, syncfs, unlinkat,
+    Access, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, accessat, fdatasync, flock,
+    fstat, fsync, ftruncate, linkat, mkdir, mkdirat, open, openat, openat2, renameat, stat, statat, syncfs, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
@@ -79,6 +79,34 @@ impl RealFs {
         let root = retry_on_intr(|| open(path, flags, Mode::empty())).map_err(failed)?;
         let device = fstat(&root).map_err(failed)?.st_dev;
         Ok(Self { root: Arc::new(root), device, resolve })
+    }
+
+    /// Opens the directory `path` as the root; it, and what is missing on the way to it, is made and made durable.
+    ///
+    /// Errors: as [`open_root`](Self::open_root), `ReadOnly`, `NoSpace`.
+    pub fn create_root(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && stat(*dir).is_err_and(|e| e == Errno::NOENT);
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        for dir in missing.into_iter().rev() {
+            let failed = |e| failure(e, "mkdir", &dir.to_string_lossy());
+            match retry_on_intr(|| mkdir(dir, Mode::from_raw_mode(0o777))) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(failed(e)),
+            }
+            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let parent = retry_on_intr(|| open(parent, flags, Mode::empty())).map_err(failed)?;
+            retry_on_intr(|| fsync(&parent)).map_err(failed)?;
+        }
+        Self::open_root(path)
+    }
+
+    /// Whether entries can be made in the root.
+    ///
+    /// Errors: `Denied`, `ReadOnly`.
+    pub fn check_writable(&self) -> Result<()> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        retry_on_intr(|| accessat(&self.root, ".", access, AtFlags::EACCESS)).map_err(|e| failure(e, "access", ""))
     }
 
     /// How directories are found here.
