@@ -3,14 +3,15 @@
 use serde_json::json;
 
 use super::errors::Answer;
-use super::{App, Asked, MAX_CATALOG_ENTRIES, set_next};
+use super::{App, Asked, set_next};
 use crate::fs::Fs;
 use crate::oci::Name;
 
 /// GET and HEAD.
 pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked) -> Answer {
     let mut page = asked.page()?;
-    page.n = Some(page.n.unwrap_or(MAX_CATALOG_ENTRIES).min(MAX_CATALOG_ENTRIES));
+    let most = app.options.catalog_entries;
+    page.n = Some(page.n.unwrap_or(most).min(most));
     let (registry, wanted) = (app.registry.clone(), page.clone());
     let listing = app.call(async move { registry.catalog(&wanted).await }).await?;
     let mut response = super::json("application/json", &json!({ "repositories": listing.items }));

@@ -31,6 +31,7 @@ pub mod query;
 mod referrers;
 pub mod route;
 pub mod run;
+pub mod server;
 mod tags;
 mod uploads;
 mod watched;
@@ -57,7 +58,7 @@ use query::Query;
 use route::Route;
 use run::Run;
 
-/// Most entries of the catalog in one response.
+/// Most entries of the catalog in one response, if no other number is wanted.
 pub const MAX_CATALOG_ENTRIES: usize = 1000;
 
 /// The digest of what a response is about, in the algorithm in which the client asked.
@@ -81,6 +82,8 @@ pub struct Options {
     pub https: bool,
     /// The least length in bytes that clients are asked to give all chunks but the last (OCI-Chunk-Min-Length).
     pub chunk_min_bytes: Option<u64>,
+    /// Most entries of the catalog in one response.
+    pub catalog_entries: usize,
 }
 
 impl Default for Options {
@@ -92,6 +95,7 @@ impl Default for Options {
             urls: Urls::default(),
             https: false,
             chunk_min_bytes: None,
+            catalog_entries: MAX_CATALOG_ENTRIES,
         }
     }
 }
