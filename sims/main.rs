@@ -27,6 +27,7 @@ mod regressions;
 mod script;
 mod second_reading;
 mod shortcuts;
+mod serve;
 mod strategies;
 mod tidy;
 mod verdicts;

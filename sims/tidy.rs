@@ -9,7 +9,6 @@ const MAX_FILE_LINES: usize = 400;
 const LAYERS: [&str; 13] = [
     "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "report", "cli",
 ];
-=======
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

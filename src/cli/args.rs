@@ -33,6 +33,7 @@ Exit codes:
   1   compare: a strategy broke an invariant that it claims to keep
       explore: an invariant was broken; replay: it is still broken
   2   bad usage or input, or an output that cannot be written
+  69  serve, garbage-collect: the directory or the address cannot be had
   70  internal error: a bug in pullplug
 
 Examples:
@@ -48,6 +49,8 @@ Examples:
       what was done, what was lost, what survived
   pullplug ops --strategy distribution-2.8 --workload push
       the file-system calls
+  pullplug serve --root ./images
+      a registry for clients, on a real directory
 
 Colours appear on terminals alone, and not if NO_COLOR is set.";
 
@@ -67,6 +70,48 @@ Exit codes:
   1   it is still broken
   2   bad usage or input
   70  internal error: a bug in pullplug";
+
+const SERVE_HELP: &str = "\
+CONFIG is distribution's file, in YAML, version 0.1; REGISTRY_A_B=VALUE in the environment overrides its key a.b. \
+A key that is not supported is refused by name. What distribution does not have is in a section of our own:
+
+  pullplug:
+    strategy: durable
+    garbagecollect: {enabled: true, interval: 24h, deleteuntagged: false}
+    limits: {connections: 4096, headertimeout: 30s, idletimeout: 3m, bodytimeout: 2m}
+    quota: {defaultbytes: 10000000000, repositories: {lib/app: 50000000000}}
+
+SIGTERM and SIGINT let requests under way finish, for http.draintimeout (30 seconds if not set); a second one does not.
+
+Exit codes:
+  0   it was told to stop, and did
+  2   bad usage or configuration
+  69  the directory or the address cannot be had: in use, not writable, or beyond recovery
+  70  internal error: a bug in pullplug
+
+Examples:
+  pullplug serve --root ./images
+      a registry for this machine, without a file
+  pullplug serve --root /srv/images --addr :5000 --strategy distribution-2.8
+      for everybody, with the commit protocol of distribution 2.8
+  REGISTRY_STORAGE_DELETE_ENABLED=true pullplug serve /etc/docker/registry/config.yml
+      in place of distribution, on its directory";
+
+const GARBAGE_COLLECT_HELP: &str = "\
+The registry must not run meanwhile; a directory that `pullplug serve` works on is refused. With `durable`, the server \
+itself can collect: see `pullplug help serve`.
+
+Exit codes:
+  0   done
+  2   bad usage or configuration
+  69  the directory cannot be had, or the collection failed
+  70  internal error: a bug in pullplug
+
+Examples:
+  pullplug garbage-collect --dry-run /etc/docker/registry/config.yml
+      what would go
+  pullplug garbage-collect -m --root ./images
+      with manifests that no tag names";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -102,6 +147,12 @@ pub enum Command {
     Replay(ReplayArgs),
     /// List the file-system calls that a strategy makes in a workload
     Ops(OpsArgs),
+    /// Serve images over HTTP, with distribution's configuration or without any
+    #[command(after_long_help = SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Delete what no manifest reaches, while no registry runs
+    #[command(after_long_help = GARBAGE_COLLECT_HELP)]
+    GarbageCollect(GarbageCollectArgs),
 }
 
 /// Arguments of `compare`.
@@ -199,6 +250,46 @@ pub struct OpsArgs {
     /// What is pushed.
     #[command(flatten)]
     pub input: Input,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Which registry.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Listen there, whatever the configuration says; with --root it is 127.0.0.1:5000 if not given. Without a host,
+    /// on all addresses; with port 0, on a free one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: Option<String>,
+}
+
+/// Arguments of `garbage-collect`.
+#[derive(Debug, Args)]
+pub struct GarbageCollectArgs {
+    /// Which registry.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Say what would be deleted, and delete nothing
+    #[arg(short, long)]
+    pub dry_run: bool,
+    /// Also delete manifests that no tag and no index names
+    #[arg(short = 'm', long)]
+    pub delete_untagged: bool,
+}
+
+/// Which registry: its configuration, or only its directory.
+#[derive(Debug, Args)]
+pub struct RegistryArgs {
+    /// The configuration file; REGISTRY_CONFIGURATION_PATH if not given
+    #[arg(value_name = "CONFIG", conflicts_with = "root")]
+    pub config: Option<PathBuf>,
+    /// Keep images in DIR, which is made if it is not there, with defaults for all else
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The commit protocol; if it is not given, the configuration's or else `durable`
+    #[arg(long, value_name = "NAME", value_parser = strategies(), env = "PULLPLUG_STRATEGY", hide_env_values = true)]
+    pub strategy: Option<String>,
 }
 
 /// [`Loss`] on the command line.

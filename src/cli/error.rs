@@ -20,6 +20,11 @@ impl CliError {
         Self { code: exit::BAD_INPUT, message: message.into(), help: None }
     }
 
+    /// A directory or an address that cannot be had now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { code: exit::UNAVAILABLE, message: message.into(), help: None }
+    }
+
     /// What should not have happened.
     pub fn internal(message: impl Into<String>) -> Self {
         let help = "this is a bug in pullplug: please report it, with the command line and this message";

@@ -7,5 +7,8 @@ pub const NOTHING_FOUND: u8 = 0;
 pub const FOUND: u8 = 1;
 /// Bad usage, bad input, or an output that cannot be written.
 pub const BAD_INPUT: u8 = 2;
+/// `serve`, `garbage-collect`: the directory or the address cannot be had (another process has it, it is not writable,
+/// a recovery failed). Trying again later may help. The number is EX_UNAVAILABLE of sysexits.
+pub const UNAVAILABLE: u8 = 69;
 /// A bug in pullplug. The number is EX_SOFTWARE of sysexits.
 pub const INTERNAL: u8 = 70;

@@ -11,9 +11,13 @@ pub mod error;
 pub mod exit;
 mod explore;
 mod files;
+mod garbage_collect;
+mod log;
 mod ops;
 mod output;
 mod replay;
+mod serve;
+mod setup;
 
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
@@ -48,6 +52,8 @@ fn run(cli: Cli) -> u8 {
         Some(Command::Explore(args)) => explore::run(args),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Ops(args)) => ops::run(args),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::GarbageCollect(args)) => garbage_collect::run(args),
     };
     printed(done)
 }

@@ -25,3 +25,8 @@ pub fn judged(written: io::Result<()>) -> Result<(), CliError> {
 pub fn print_error(error: &CliError) {
     let _ = writeln!(anstream::stderr(), "{error}");
 }
+
+/// Prints a warning. Nobody to read it is no error.
+pub fn print_warning(text: &str) {
+    let _ = writeln!(anstream::stderr(), "warning: {text}");
+}

@@ -18,7 +18,7 @@ fn help_texts() {
     let mut command = Cli::command().term_width(usize::from(MAX_COLUMNS));
     command.build();
     snapshot("help-pullplug", command.clone().render_long_help().to_string());
-    for name in ["compare", "explore", "replay", "ops"] {
+    for name in ["compare", "explore", "replay", "ops", "serve", "garbage-collect"] {
         let help =
             command.find_subcommand_mut(name).unwrap().clone().term_width(usize::from(MAX_COLUMNS)).render_long_help();
         snapshot(&format!("help-{name}"), help.to_string());
@@ -39,7 +39,7 @@ fn a_panic_is_a_bug_and_not_a_verdict() {
 #[test]
 fn the_help_documents_the_exit_codes() {
     let help = Cli::command().render_long_help().to_string();
-    let codes = [exit::NOTHING_FOUND, exit::FOUND, exit::BAD_INPUT, exit::INTERNAL];
+    let codes = [exit::NOTHING_FOUND, exit::FOUND, exit::BAD_INPUT, exit::UNAVAILABLE, exit::INTERNAL];
     for code in codes {
         assert!(help.lines().any(|line| line.starts_with(&format!("  {code} "))), "{code}: {help}");
     }
