@@ -187,7 +187,7 @@ fn limits_are_single_repositories_or_everybodys() {
 }
 
 /// Opens a registry on a disk where every call lets the others run.
-fn yielding(disk: &SimFs, limit_bytes: u64) -> Arc<Registry<Yielding>> {
+fn yielding(disk: &SimFs, limit_bytes: u64) -> Arc<Registry<Yielding<SimFs>>> {
     Arc::new(registry("durable", &Yielding(disk.clone()), limit_bytes))
 }
 

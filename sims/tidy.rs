@@ -7,7 +7,8 @@ const MAX_FILE_LINES: usize = 400;
 
 /// The layers, each importing only those before it.
 const LAYERS: [&str; 13] = [
-    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "report", "cli",
+    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "report",
+    "cli",
 ];
 
 fn root() -> &'static Path {

@@ -183,7 +183,7 @@ fn ten_thousand_uploads_started_and_left() {
         assert_eq!(client.expect(200, ask("GET", "/v2/_catalog")).await.json(), json!({ "repositories": ["a"] }));
         client.expect(204, ask("DELETE", &last)).await;
         clock.advance(UPLOAD_PURGE_AGE_SECONDS + 1);
-        assert_eq!(registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS).await, Ok(9_999));
+        assert_eq!(registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, false).await, Ok(9_999));
         client.expect(404, ask("GET", last)).await;
     });
 }

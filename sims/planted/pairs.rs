@@ -210,7 +210,7 @@ impl Subject for Together<'_> {
         let (mine, other) = ops.split_at(self.pair.first);
         let purge = async {
             if self.pair.purges
-                && let Err(e) = runner.registry().strategy().purge_uploads(UnixSeconds(u64::MAX)).await
+                && let Err(e) = runner.registry().strategy().purge_uploads(UnixSeconds(u64::MAX), false).await
             {
                 *failed.borrow_mut() = Err(e.to_string());
             }
