@@ -53,7 +53,7 @@ fn pinned(name: &str, options: Options, scenario: impl AsyncFnOnce(&mut Log)) {
         let mut log = Log { client, text: String::new() };
         scenario(&mut log).await;
         insta::with_settings!({ snapshot_path => "../../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(format!("http_{name}"), log.text);
+            insta::assert_snapshot!(name, log.text);
         });
     });
 }
@@ -66,7 +66,7 @@ async fn push_blob(log: &mut Log, content: &[u8]) -> Value {
 
 #[test]
 fn base() {
-    pinned("base", Options::default(), async |log| {
+    pinned("http_base", Options::default(), async |log| {
         for path in ["/v2/", "/v2", "/", "/v2/lib/app", "/v2/Lib/tags/list", "/v2/lib/../app/tags/list"] {
             log.send(ask("GET", path)).await;
         }
@@ -77,7 +77,7 @@ fn base() {
 
 #[test]
 fn uploads() {
-    pinned("uploads", Options::default(), async |log| {
+    pinned("http_uploads", Options::default(), async |log| {
         let digest = Digest::sha256(b"hello");
         let url = log.send(ask("POST", UPLOADS)).await.location();
         log.send(ask("GET", &url)).await;
@@ -99,7 +99,7 @@ fn uploads() {
 
 #[test]
 fn blobs() {
-    pinned("blobs", Options::default(), async |log| {
+    pinned("http_blobs", Options::default(), async |log| {
         push_blob(log, b"hello").await;
         let path = format!("/v2/lib/app/blobs/{}", Digest::sha256(b"hello"));
         log.send(ask("HEAD", &path)).await;
@@ -116,7 +116,7 @@ fn blobs() {
 
 #[test]
 fn manifests() {
-    pinned("manifests", Options::default(), async |log| {
+    pinned("http_manifests", Options::default(), async |log| {
         let config = push_blob(log, b"{}").await;
         let missing = json!({ "mediaType": OCI_MANIFEST, "digest": Digest::sha256(b"missing"), "size": 7 });
         let image = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [], "subject": missing });
@@ -148,7 +148,7 @@ fn manifests() {
 
 #[test]
 fn lists() {
-    pinned("lists", Options::default(), async |log| {
+    pinned("http_lists", Options::default(), async |log| {
         let config = push_blob(log, b"{}").await;
         let image =
             json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [] }).to_string();
@@ -183,12 +183,12 @@ fn lists() {
 #[test]
 fn what_is_switched_off() {
     let path = format!("/v2/lib/app/blobs/{}", Digest::sha256(b""));
-    pinned("no_delete", Options { delete_enabled: false, ..Options::default() }, async |log| {
+    pinned("http_no_delete", Options { delete_enabled: false, ..Options::default() }, async |log| {
         log.send(ask("DELETE", &path)).await;
         let url = log.send(ask("POST", UPLOADS)).await.location();
         log.send(ask("DELETE", url)).await;
     });
-    pinned("read_only", Options { read_only: true, ..Options::default() }, async |log| {
+    pinned("http_read_only", Options { read_only: true, ..Options::default() }, async |log| {
         for (method, path) in
             [("POST", UPLOADS), ("DELETE", &*path), ("PUT", "/v2/lib/app/manifests/v1"), ("GET", "/v2/")]
         {

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::env::sync::hold;
 
 /// How long a waiting call keeps its thread. Between the pieces of a fast client it never gives it back.
-const LINGER: Duration = Duration::from_millis(20);
+pub const LINGER: Duration = Duration::from_millis(20);
 
 /// Where the registry's work runs. Either way inside a tokio runtime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
