@@ -15,7 +15,9 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
     );
     let states = |text: &str| text.parse::<u128>().map_or_else(|_| text.to_owned(), grouped);
     let coverage = match cell.coverage {
-        Coverage::Exhaustive => "exhaustive: every crash state of the workload; a sample after a restart and in recovery".to_owned(),
+        Coverage::Exhaustive => {
+            "exhaustive: every crash state of the workload; a sample after a restart and in recovery".to_owned()
+        }
         Coverage::Sampled => format!(
             "sampled, at most {} states: small losses first, then by chance from seed {}",
             grouped(document.budget),
