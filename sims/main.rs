@@ -3,6 +3,7 @@
 
 mod checks;
 mod cli;
+mod clients;
 mod descriptor_cache;
 mod durable;
 mod explorer;

@@ -3,7 +3,7 @@
 //! The lists in `snapshots/traces` were recorded from the real programs.
 
 mod links;
-mod ops;
+pub mod ops;
 mod uploads;
 
 use std::sync::Arc;
@@ -50,7 +50,7 @@ const RECORDINGS: [Recording; 2] = [
 
 /// Compares two lists in comparable form, and shows where they part.
 #[track_caller]
-fn assert_same_calls(made: &[String], recorded: &[String], what: &str) {
+pub fn assert_same_calls(made: &[String], recorded: &[String], what: &str) {
     let same = made.iter().zip(recorded).take_while(|(a, b)| a == b).count();
     let around = |list: &[String]| list[same.saturating_sub(2)..list.len().min(same + 4)].join("\n  ");
     let parted = made.len() != same || recorded.len() != same;
@@ -71,14 +71,14 @@ fn tag(tag: &str) -> Reference {
 }
 
 /// Content that is told apart by `of`.
-fn content(of: &str, len: usize) -> Bytes {
+pub fn content(of: &str, len: usize) -> Bytes {
     let mut bytes = vec![0; len];
     Seeded::stream(1, of).fill(&mut bytes);
     bytes.into()
 }
 
 /// A manifest of `config` and `layers`, filled up with spaces to `len` bytes.
-fn manifest(config: &Bytes, layers: &[&Bytes], len: usize) -> Bytes {
+pub fn manifest(config: &Bytes, layers: &[&Bytes], len: usize) -> Bytes {
     let layers: Vec<_> =
         layers.iter().map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar", layer)).collect();
     let config = descriptor("application/vnd.oci.image.config.v1+json", config);
