@@ -58,7 +58,8 @@ impl Shared {
         let tag = format!("r{round}");
         let shared = content("shared by all", 2000);
         let [kept, moved, deleted] = ["kept", "moved", "deleted"].map(|of| {
-            let (layer, config) = (content(&format!("{of} {round}"), 30_000), content(&format!("{of} config {round}"), 79));
+            let (layer, config) =
+                (content(&format!("{of} {round}"), 30_000), content(&format!("{of} config {round}"), 79));
             let image = manifest(&config, &[&layer, &shared], 0);
             (image, [layer, config, shared.clone()])
         });

@@ -149,7 +149,8 @@ fn skopeo_copies_images_in_and_out() {
             serde_json::from_slice(&skopeo(&["list-tags", "--tls-verify=false", at("").as_str()])).unwrap();
         assert_eq!(tags["Tags"], json!(["all", "compressed", "docker", "docker-all", "one"]));
         skopeo(&["delete", "--tls-verify=false", &at(":all")]);
-        let gone = Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &at(":all")]).output().unwrap();
+        let gone =
+            Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &at(":all")]).output().unwrap();
         assert!(!gone.status.success());
     }
 }

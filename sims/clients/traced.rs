@@ -1,6 +1,7 @@
 //! The built server on a real directory, seen by strace: `distribution-2.8` makes the calls that were recorded from
 //! the real registry, whatever layers of ours lie between the request and the disk.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Traced {
         loop {
             let log = read(&self.log);
             if log.lines().any(last) {
-                let calls: Vec<Call> = log.lines().filter_map(|line| parse(line, &self.root)).collect();
+                let calls: Vec<Call> = whole(&log).iter().filter_map(|line| parse(line, &self.root)).collect();
                 return lines(&calls);
             }
             assert!(waited < PATIENCE, "strace comes to no end: {log}");
@@ -89,12 +90,30 @@ fn read(path: &Path) -> String {
     String::from_utf8(std::fs::read(path).unwrap()).unwrap()
 }
 
+/// The lines of strace's log, each with a whole call: one that another thread interrupted stands where it ended.
+fn whole(log: &str) -> Vec<String> {
+    let mut begun = BTreeMap::new();
+    let mut whole = Vec::new();
+    for line in log.lines() {
+        let (id, call) = line.split_once(' ').expect("a process");
+        if let Some(beginning) = line.strip_suffix(" <unfinished ...>") {
+            begun.insert(id, beginning);
+        } else if let Some((_, end)) = call.split_once(" resumed>") {
+            whole.push(format!("{}{end}", begun.remove(id).expect("a beginning")));
+        } else {
+            whole.push(line.to_owned());
+        }
+    }
+    whole
+}
+
 /// A line of strace's log, as far as it is about the directory `root`: `PID CALL(ARGUMENT, …) = RESULT`.
 fn parse(line: &str, root: &Path) -> Option<Call> {
-    assert!(!line.contains("unfinished ...") && !line.contains(" resumed>"), "a call in two lines: {line}");
     let (_, call) = line.split_once(' ')?;
     let (name, rest) = call.trim_start().split_once('(')?;
-    let (arguments, result) = rest.rsplit_once(") = ")?;
+    // The result is aligned.
+    let (arguments, result) = rest.rsplit_once(" = ").filter(|(_, result)| !result.starts_with('-'))?;
+    let arguments = arguments.trim_end().strip_suffix(')')?;
     let arguments: Vec<&str> = arguments.split(", ").collect();
     // A descriptor is shown as `N<PATH>`, and the name of a directory entry in quotes.
     let descriptor = |at: usize| {
@@ -256,8 +275,12 @@ fn lines_of_strace_are_calls() {
         (r#"7 ftruncate(9</r/a/b>, 0) = 0"#, Some("truncate a/b 0")),
         (r#"7 fsync(9</r/a/b>) = 0"#, Some("fsync a/b")),
         (r#"7 fdatasync(9</r/a/b>(deleted)) = 0"#, None),
+        (r#"7 mkdirat(9</r>, "b", 0777)           = 0"#, Some("mkdir b")),
+        (r#"7 mkdirat(9</r>, "b", 0777) = -1 EEXIST (File exists)"#, None),
         ("7 +++ exited with 0 +++", None),
     ] {
         assert_eq!(call(line).as_deref(), expected, "{line}");
     }
+    let log = "7 fsync(9</r/a> <unfinished ...>\n8 fsync(9</r/b>) = 0\n7 <... fsync resumed>) = 0";
+    assert_eq!(whole(log), ["8 fsync(9</r/b>) = 0", "7 fsync(9</r/a>) = 0"]);
 }

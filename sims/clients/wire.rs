@@ -67,7 +67,8 @@ impl Wire {
 
     /// Sends the head of a request whose body of `len_bytes` follows by [`write`](Self::write).
     pub fn send(&mut self, method: &str, path: &str, headers: &str, len_bytes: u64) {
-        let length = if matches!(method, "GET" | "HEAD") { String::new() } else { format!("content-length: {len_bytes}\r\n") };
+        let length =
+            if matches!(method, "GET" | "HEAD") { String::new() } else { format!("content-length: {len_bytes}\r\n") };
         let head = format!("{method} {path} HTTP/1.1\r\nhost: registry\r\n{length}{headers}\r\n");
         self.stream.get_mut().write_all(head.as_bytes()).unwrap();
     }
