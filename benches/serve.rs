@@ -8,6 +8,7 @@
 #[path = "../sims/clients/crowd.rs"]
 mod crowd;
 #[path = "../sims/clients/program.rs"]
+#[expect(dead_code, reason = "the tests end servers in an orderly way; here they are killed")]
 mod program;
 #[path = "../sims/clients/wire.rs"]
 mod wire;
@@ -81,21 +82,21 @@ impl Pair {
 /// Runs `act` for each client of each of `clients`, `times` times, and measures.
 #[expect(clippy::disallowed_methods, reason = "what is measured here is the machine's time")]
 fn measure(server: &Program, clients: usize, times: usize, act: impl Fn(&mut Wire, usize) + Sync) -> Turn {
-    let mut wires: Vec<Wire> = (0..clients).map(|_| Wire::connect(server.address())).collect();
+    let wires: Vec<Wire> = (0..clients).map(|_| Wire::connect(server.address())).collect();
     let (cpu, began) = (cpu_millis(server.id()), Instant::now());
     let slowest = scope(|scope| {
-        let client = |(client, wire)| {
+        let client = |(client, mut wire): (usize, Wire)| {
             let act = &act;
             scope.spawn(move || {
                 let one = |at| {
                     let began = Instant::now();
-                    act(wire, client * times + at);
+                    act(&mut wire, client * times + at);
                     began.elapsed()
                 };
                 (0..times).map(one).max().unwrap()
             })
         };
-        let clients: Vec<_> = wires.iter_mut().enumerate().map(client).collect();
+        let clients: Vec<_> = wires.into_iter().enumerate().map(client).collect();
         clients.into_iter().map(|client| client.join().unwrap()).max().unwrap()
     });
     let (seconds, all) = (began.elapsed().as_secs_f64(), (clients * times) as f64);
