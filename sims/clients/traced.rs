@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,7 +62,7 @@ impl Traced {
 
     /// The calls of a collection.
     fn collect(&self) -> Vec<String> {
-        let child = clean(&mut self.command("garbage-collect")).spawn().unwrap();
+        let child = clean(&mut self.command("garbage-collect")).stdout(Stdio::null()).spawn().unwrap();
         let id = child.id();
         assert!(child.wait_with_output().unwrap().status.success());
         self.calls(id)
