@@ -22,6 +22,7 @@ mod models;
 mod notify;
 mod observe;
 mod planted;
+mod proxy;
 mod quota;
 mod registry;
 mod regressions;

@@ -24,6 +24,8 @@
 //! | [`disk`] | the fault-prone disk: inodes, a log of effects, the persistence models, the crash states that they allow |
 //! | [`strategy`] | commit protocols, whole: upload, commit, mount, tag, delete, collect, recover; distribution's three, and `durable` |
 //! | [`registry`] | the rules of the distribution-spec on top of a strategy, without HTTP |
+//! | [`http`](mod@http) | the registry over HTTP, and the server |
+//! | [`proxy`] | a registry that is a cache of another one |
 //! | [`check`] | the invariants and the oracle that knows what was promised; blind to disks and schedules |
 //! | [`explore`] | visits crash states, remembers verdicts by what was read, reduces findings; knows no registry, only a [`Subject`](explore::Subject) |
 //! | [`workload`] | what clients do and with which images; a registry under a workload is one `Subject` |
@@ -156,6 +158,7 @@ pub mod explore;
 pub mod fs;
 pub mod http;
 pub mod oci;
+pub mod proxy;
 pub mod registry;
 pub mod report;
 pub mod strategy;

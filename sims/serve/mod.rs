@@ -1,5 +1,6 @@
 //! The server: real sockets, real certificates, the built binary; and the configuration that starts it.
 
+mod cache;
 mod config;
 mod connections;
 mod http2;

@@ -306,7 +306,11 @@ fn bad_configurations_are_said_so() {
         ("http: {tls: {certificate: /no/such, key: /no/such}}", &["http.tls", "/no/such"]),
         ("pullplug: {strategy: durabel}", &["durabel", "durable"]),
         ("pullplug: {strategy: distribution-2.8, garbagecollect: {enabled: true}}", &["garbage-collect", "durable"]),
-        ("proxy: {remoteurl: 'https://registry-1.docker.io'}", &["proxy", "not supported"]),
+        ("proxy: {remoteurl: registry-1.docker.io}", &["proxy.remoteurl", "https://HOST"]),
+        (
+            "validation: {manifests: {urls: {allow: ['^https://']}}}",
+            &["validation.manifests.urls.allow", "not supported"],
+        ),
     ] {
         write(&config, &format!("{good}{line}\n"));
         must_say(&["serve", path], None, &[&[path][..], words].concat()[usize::from(!words[0].contains("redis"))..]);

@@ -1,5 +1,5 @@
-//! A small HTTP client: one request, one status, within a time. For those who are told and those who are asked
-//! (notifications, health checks), over HTTP or HTTPS.
+//! A small HTTP client, over HTTP or HTTPS: one request and its status, for those who are told and those who are asked
+//! (notifications, health checks); or one request and its answer, for whoever reads that ([`crate::proxy`]).
 
 use std::error::Error;
 use std::fmt;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -114,6 +115,21 @@ impl Client {
             None => exchange.await,
             Some(limit) => tokio::time::timeout(limit, exchange).await.unwrap_or(Err(ClientError::Late(limit))),
         }
+    }
+
+    /// Sends a request without a body and returns the answer when its head is there, which must be within `timeout`;
+    /// how long its body takes is the caller's affair. Redirects are not followed.
+    pub async fn fetch(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let mut request = Request::new(Full::default());
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        let answer = tokio::time::timeout(timeout, self.0.request(request)).await;
+        answer.map_err(|_| ClientError::Late(timeout))?.map_err(|e| ClientError::Failed(causes(&e)))
     }
 }
 

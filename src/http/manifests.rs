@@ -23,6 +23,9 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// GET and HEAD.
 pub async fn get<F: Fs>(app: &App<F>, asked: &mut Asked, repo: Name, reference: Reference) -> Answer {
+    if let Some(origin) = &app.options.origin {
+        origin.manifest(&repo, &reference).await?;
+    }
     let (registry, name, by) = (app.registry.clone(), repo.clone(), reference.clone());
     let stored = app.call(async move { registry.get_manifest(&name, &by).await }).await?;
     let headers = &asked.parts.headers;

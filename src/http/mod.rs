@@ -10,7 +10,7 @@
 //! [`auth::require`], [`notify::announce`], the router. Each is a middleware with options of its own and works without
 //! the others; [`registry::quota`] and [`registry::descriptor_cache`] belong to the registry below.
 //!
-//! Each family of endpoints is a file. Storage waits for no one here: see [`run`].
+//! A registry that is a cache of another one is given an [`origin`]. Each family of endpoints is a file. Storage waits for no one here: see [`run`].
 
 pub mod access_log;
 pub mod auth;
@@ -27,6 +27,7 @@ pub mod health;
 mod manifests;
 pub mod metrics;
 pub mod notify;
+pub mod origin;
 pub mod query;
 mod referrers;
 pub mod route;
@@ -54,6 +55,7 @@ use crate::registry::{self, Page, Registry};
 use body::Incoming;
 use errors::{Answer, Code, Failure};
 use headers::Urls;
+use origin::Origin;
 use query::Query;
 use route::Route;
 use run::Run;
@@ -84,6 +86,8 @@ pub struct Options {
     pub chunk_min_bytes: Option<u64>,
     /// Most entries of the catalog in one response.
     pub catalog_entries: usize,
+    /// The registry that this one is a cache of, if it is one.
+    pub origin: Option<Arc<dyn Origin>>,
 }
 
 impl Default for Options {
@@ -96,6 +100,7 @@ impl Default for Options {
             https: false,
             chunk_min_bytes: None,
             catalog_entries: MAX_CATALOG_ENTRIES,
+            origin: None,
         }
     }
 }
@@ -188,6 +193,10 @@ impl<F: Fs> App<F> {
     fn check_change(&self, route: &Route, method: &Method) -> Result<(), Failure> {
         if [Method::GET, Method::HEAD].contains(method) {
             return Ok(());
+        }
+        if self.options.origin.is_some() {
+            let message = "this registry is a cache of another one; what is to change must change there";
+            return Err(Failure::new(Code::Unsupported, message));
         }
         if self.options.read_only {
             return Err(Failure::new(Code::Denied, "the registry is in read-only mode; try again later"));

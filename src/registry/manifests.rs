@@ -73,6 +73,24 @@ impl<F: Fs> Registry<F> {
         Ok((digest, manifest))
     }
 
+    /// Stores a manifest of another registry, of which this is a cache: what it references comes when it is asked for.
+    ///
+    /// Errors: as [`put_manifest`](Self::put_manifest), but for references.
+    pub async fn mirror_manifest(
+        &self,
+        repo: &Name,
+        digest: &Digest,
+        tag: Option<&Tag>,
+        media_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<()> {
+        if Digest::of(digest.algorithm(), &bytes) != *digest {
+            return Err(Error::DigestInvalid(*digest));
+        }
+        Manifest::parse(&bytes, media_type).map_err(|e| Error::ManifestInvalid(e.to_string()))?;
+        self.strategy.put_manifest(repo, digest, &bytes, &[], tag).await
+    }
+
     /// That `repo` has what a manifest references.
     async fn require(&self, repo: &Name, needed: &Descriptor) -> Result<()> {
         let found = if needed.is_manifest {

@@ -4,6 +4,7 @@
 //! taken, so that nobody can connect to what is not there. At the end the other way round: the address is given up,
 //! requests are finished, the directory is released last.
 
+mod cache;
 mod greeting;
 mod plan;
 mod services;
@@ -25,9 +26,11 @@ use crate::config::{Config, MIN_STORAGE_THREADS, Net};
 use crate::env::run_now;
 use crate::fs::real::RealFs;
 use crate::http::auth::Auth;
+use crate::http::origin::Origin;
 use crate::http::server::{Address, Drained, ServeError, Server, Site, Versions, maintenance};
 use crate::registry::Registry;
 use crate::strategy::durable;
+use cache::Remote;
 use greeting::Greeting;
 use services::Services;
 
@@ -69,7 +72,6 @@ pub fn run(args: ServeArgs) -> Result<u8, CliError> {
 fn check(config: &Config, strategy: &str) -> Result<(), CliError> {
     let urls = &config.validation.manifests.urls;
     for (key, is_set) in [
-        ("proxy", config.proxy.as_ref().is_some_and(|proxy| !proxy.remoteurl.is_empty())),
         ("validation.manifests.urls.allow", !config.validation.disabled && !urls.allow.is_empty()),
         ("validation.manifests.urls.deny", !config.validation.disabled && !urls.deny.is_empty()),
     ] {
@@ -90,6 +92,8 @@ struct Listeners {
     main: Listener,
     debug: Option<Listener>,
     auth: Option<Arc<Auth>>,
+    /// What this is a cache of.
+    remote: Option<Remote>,
 }
 
 struct Listener {
@@ -117,7 +121,7 @@ impl Listeners {
             site: Site { limits, ..Site::new(Router::new()) },
         });
         let main = Listener { address, tls: plan::tls(config, versions)?, site };
-        Ok(Self { main, debug, auth: services::auth(config)? })
+        Ok(Self { main, debug, auth: services::auth(config)?, remote: cache::remote(config)? })
     }
 }
 
@@ -149,13 +153,18 @@ async fn serve(
     greeting: &Greeting<'_>,
 ) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
-    let Listeners { main, debug, auth } = listeners;
+    let Listeners { main, debug, auth, remote } = listeners;
     let server = Server::bind(&main.address, main.tls.clone()).await.map_err(|e| cannot_listen(&e))?;
     let debug_server = match &debug {
         Some(debug) => Some(Server::bind(&debug.address, None).await.map_err(|e| cannot_listen(&e))?),
         None => None,
     };
-    let options = plan::options(config);
+    let mut options = plan::options(config);
+    let proxy = match remote {
+        Some(remote) => Some(cache::open(remote, &registry, fs, options.run).await?),
+        None => None,
+    };
+    options.origin = proxy.clone().map(|proxy| Arc::new(proxy) as Arc<dyn Origin>);
     let (run, drain_timeout) = (options.run, main.site.limits.drain_timeout);
     let services = Services::start(config, auth, &options, fs, &server.address().to_string())?;
     let site = Site { router: services.around(registry.clone(), options), ..main.site };
@@ -174,6 +183,8 @@ async fn serve(
     };
     let servers = async { tokio::join!(server.run(site, told(stopped)), debug_run).0 };
     let maintenance = tokio::spawn(maintenance::run(registry.clone(), plan::maintenance(config), run));
+    let collects = registry.strategy().name() == durable::NAME;
+    let expiring = proxy.clone().map(|proxy| tokio::spawn(proxy.expire(collects)));
     let stopping = async {
         let name = signals.next().await;
         tracing::info!(signal = name, "stopping: requests under way are finished");
@@ -186,6 +197,10 @@ async fn serve(
         _ = stopping => None,
     };
     maintenance.abort();
+    if let (Some(proxy), Some(expiring)) = (proxy, expiring) {
+        expiring.abort();
+        cache::close(proxy, run).await;
+    }
     settle(&registry).await;
     let lost = services.notifier.drain(drain_timeout).await;
     if lost > 0 {
