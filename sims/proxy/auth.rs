@@ -80,9 +80,14 @@ fn a_redirect_is_followed_without_what_let_us_in() {
         assert_eq!(remote.asked(&format!("HEAD /v2/{REPO}/manifests/v1 {PASSWORD}")), 1);
         remote.behave(Manner::Redirect(storage.url.clone()));
         cache.pull(REPO, &image).await;
-        let (asked, stored) = (remote.asked(&format!("GET /v2/{REPO}/blobs")), storage.shared.lock().unwrap());
+        let (asked, stored) =
+            (remote.asked(&format!("GET /v2/{REPO}/blobs")), storage.shared.lock().unwrap().asked.clone());
         assert_eq!(asked, image.blobs().len());
-        assert!(stored.asked.iter().all(|line| line.ends_with(' ')), "{:?}", stored.asked);
+        assert!(stored.iter().all(|line| line.ends_with(' ')), "{stored:?}");
+        // Nor may it ask for it.
+        guarded(&storage, format!("Bearer realm=\"{}/token\"", storage.url), "Bearer t");
+        let reply = cache.get(blob_path(REPO, &Digest::sha256(b"more"))).await;
+        assert_eq!((reply.code(), storage.asked("GET /token")), ("UNAVAILABLE".to_owned(), 0));
     });
 }
 

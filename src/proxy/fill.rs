@@ -26,7 +26,7 @@ use crate::registry::{Body, Error, Result};
 /// Pieces that wait for the first client.
 const PASSING_PIECES: usize = 4;
 /// How long that client may let a piece wait: others wait for the whole. It is cut off then; the blob is not.
-const CLIENT_STALL: Duration = Duration::from_secs(10);
+const CLIENT_STALL_SECONDS: u64 = 10;
 
 /// How a flight ended.
 pub type Outcome = std::result::Result<(), Failure>;
@@ -130,7 +130,7 @@ impl Outlet {
     async fn send(&mut self, piece: Bytes) {
         self.begin();
         if let Some(pieces) = &self.pieces
-            && pieces.send_timeout(piece, CLIENT_STALL).await.is_err()
+            && pieces.send_timeout(piece, Duration::from_secs(CLIENT_STALL_SECONDS)).await.is_err()
         {
             self.pieces = None;
         }

@@ -18,6 +18,7 @@ pub mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -37,7 +38,7 @@ use crate::oci::manifest::MEDIA_TYPES;
 use crate::oci::{Digest, Name, Reference};
 use crate::registry::{Error, Registry};
 use fill::{Flights, Landing, Outlet, Part, Tee, landed};
-use schedule::{Kind, Schedule, TURN};
+use schedule::{Kind, Schedule, TURN_SECONDS};
 use upstream::{Upstream, UpstreamError};
 
 /// The cache's side of a registry that is one. Clones share it.
@@ -89,7 +90,7 @@ impl<F: Fs> Proxy<F> {
             let schedule = Arc::clone(&self.schedule);
             // A call that panicked has been told; the next turn comes.
             let _ = self.run.call(async move { schedule.turn(collect).await }).await;
-            sleep(TURN).await;
+            sleep(Duration::from_secs(TURN_SECONDS)).await;
         }
     }
 

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -31,7 +30,7 @@ pub const STATE: &str = "scheduler-state.json";
 const NEW_STATE: &str = "scheduler-state.json.tmp";
 /// How long content is kept if nothing else is said: a week.
 pub const DEFAULT_TTL_SECONDS: u64 = 168 * 3600;
-/// From one look at what has expired to the next.
+/// From one [turn](Schedule::turn) to the next.
 pub const TURN_SECONDS: u64 = 5;
 /// Longest file of times that is read.
 const MAX_STATE_BYTES: u64 = 64 << 20;
@@ -219,6 +218,3 @@ fn understand(entry: serde_json::Value) -> Option<(Key, UnixSeconds)> {
     let expiry = OffsetDateTime::parse(&expiry, &Rfc3339).ok()?.unix_timestamp();
     Some(((repo.parse().ok()?, digest.parse().ok()?, kind), UnixSeconds(u64::try_from(expiry).unwrap_or(0))))
 }
-
-/// How often [`Schedule::turn`] is due.
-pub const TURN: Duration = Duration::from_secs(TURN_SECONDS);
