@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] is the [`Origin`] of the endpoints in [`crate::http`]. What it keeps:
 //!
-//! * Content by digest comes from here if it is here; else it is fetched once, however many ask ([`fill`]).
+//! * Content by digest comes from here if it is here; else it is fetched once, however many ask.
 //! * A tag is asked for upstream each time, by HEAD. Only when the upstream registry cannot be asked is the tag served as
 //!   it was last seen; that it does not exist (any more) is an answer.
 //! * Nothing is stored or served in whole that does not have its digest, and a fetch that fails leaves nothing behind.
