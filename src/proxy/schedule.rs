@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::env::World;
 use crate::env::clock::UnixSeconds;
-use crate::env::sync::hold;
+use crate::env::sync::{LockTable, hold};
 use crate::fs::{ErrorKind, File, FileExt, Fs, FsError, FsExt, OpenMode};
 use crate::oci::{Digest, Name, Reference};
 use crate::registry::{Error, Registry, Result};
@@ -66,13 +66,16 @@ pub struct Schedule<F: Fs> {
     ttl_seconds: Option<u64>,
     times: Mutex<BTreeMap<Key, UnixSeconds>>,
     is_changed: AtomicBool,
+    /// Two who save at once would write into one file.
+    saving: LockTable,
 }
 
 impl<F: Fs> Schedule<F> {
     /// Reads the times of what `registry` holds on `fs`. A time to live of zero seconds means for ever.
     pub async fn open(registry: Registry<F>, fs: F, world: World, ttl_seconds: u64) -> Result<Self> {
         let ttl_seconds = Some(ttl_seconds).filter(|seconds| *seconds > 0);
-        let schedule = Self { registry, fs, world, ttl_seconds, times: Mutex::default(), is_changed: true.into() };
+        let (times, saving, is_changed) = (Mutex::default(), LockTable::default(), AtomicBool::new(true));
+        let schedule = Self { registry, fs, world, ttl_seconds, times, is_changed, saving };
         let Some(latest) = schedule.next_expiry() else { return Ok(schedule) };
         let noted = schedule.read_state().await;
         let mut times = BTreeMap::new();
@@ -155,6 +158,7 @@ impl<F: Fs> Schedule<F> {
 
     /// Writes the times down, if they have changed; they survive from then on.
     pub async fn save(&self) -> std::result::Result<(), FsError> {
+        let _turn = self.saving.lock(STATE).await;
         if self.ttl_seconds.is_none() || !self.is_changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
