@@ -6,6 +6,7 @@
 //! that one that never ran can be told from one that was never broken.
 //!
 //! * [`oracle`]: the reference model with three values (acknowledged, running, everything else);
+//! * [`register`]: which values a tag may have after operations that overlapped;
 //! * [`contents`]: the bytes that the judges know;
 //! * one file per invariant, or per family of them: [`link`], [`read`], [`tag`], [`closure`], [`upload`],
 //!   [`collection`], [`recovery`].
@@ -17,6 +18,7 @@ pub mod link;
 pub mod oracle;
 pub mod read;
 pub mod recovery;
+pub mod register;
 pub mod tag;
 pub mod upload;
 

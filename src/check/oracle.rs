@@ -9,6 +9,7 @@
 //! * Deleting a manifest also ends the tags that point at it.
 //! * A tag may have each value that some order of the operations gives it, in which an operation that was answered
 //!   before another began comes before it, and those under way take part or not.
+//! * A tag that somebody was shown cannot become one that it was before.
 //! * An unfinished upload promises only that the offset that it reports is true.
 //!
 //! Operations may overlap: all rules are about when an operation began and when it was answered. The model stores
@@ -16,6 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::register::{self, Access, Moment};
 use crate::oci::{Digest, Name, Tag};
 
 /// What one operation changes, as far as the rules care.
@@ -51,6 +53,8 @@ pub enum Event {
     Collect,
     /// An upload session is opened; the number names it for this history.
     StartUpload(u32),
+    /// A tag is resolved, and that is the answer: the manifest that it points at, or that there is no such tag.
+    ReadTag(Name, Tag, Option<Digest>),
 }
 
 /// A point in a history: an operation begins, or is answered.
@@ -60,6 +64,9 @@ pub enum Mark {
     Begin(usize),
     /// The operation with this index is answered with success.
     End(usize),
+    /// The operation with this index was not answered, and whoever would carry it out is gone: it has happened before
+    /// this point, or never will.
+    Lost(usize),
 }
 
 /// What must be true of a blob or a manifest.
@@ -82,27 +89,20 @@ pub struct TagExpect {
     pub moving: bool,
 }
 
-/// An event, when it began and when (if ever) it was answered, as positions among the marks.
+/// An event, when it began and when (if ever) it was answered or lost, as positions among the marks.
 #[derive(Debug, Clone, Copy)]
 struct Span<'a> {
     event: &'a Event,
     begin: usize,
     end: Option<usize>,
+    lost: Option<usize>,
 }
 
 impl Span<'_> {
-    /// Answered before `other` began.
+    /// Over before `other` began.
     fn precedes(&self, other: &Self) -> bool {
-        self.end.is_some_and(|end| end < other.begin)
+        self.end.or(self.lost).is_some_and(|over| over < other.begin)
     }
-}
-
-/// What a tag's value becomes by one operation.
-#[derive(Debug, Clone, Copy)]
-enum TagStep {
-    Set(Digest),
-    Clear,
-    ClearIf(Digest),
 }
 
 /// The expectations after a prefix of a history.
@@ -120,12 +120,17 @@ impl<'a> Oracle<'a> {
             match mark {
                 Mark::Begin(op) => {
                     if let Some(Some(event)) = events.get(*op) {
-                        spans.insert(*op, Span { event, begin: at, end: None });
+                        spans.insert(*op, Span { event, begin: at, end: None, lost: None });
                     }
                 }
                 Mark::End(op) => {
                     if let Some(span) = spans.get_mut(op) {
                         span.end = Some(at);
+                    }
+                }
+                Mark::Lost(op) => {
+                    if let Some(span) = spans.get_mut(op) {
+                        span.lost = Some(at);
                     }
                 }
             }
@@ -201,7 +206,8 @@ impl<'a> Oracle<'a> {
             .collect()
     }
 
-    /// Every tag that an operation set, with what must be true of it.
+    /// Every tag that an operation set, with what must be true of it. A tag on which too many operations overlapped to
+    /// be decided is left out. One that may have no value at all was answered in ways that no order explains.
     pub fn tags(&self) -> BTreeMap<(Name, Tag), TagExpect> {
         let mut keys = BTreeSet::new();
         for span in &self.spans {
@@ -209,31 +215,37 @@ impl<'a> Oracle<'a> {
                 keys.insert((repo.clone(), tag.clone()));
             }
         }
-        keys.into_iter()
-            .map(|(repo, tag)| {
-                let expect = self.tag(&repo, &tag);
-                ((repo, tag), expect)
-            })
-            .collect()
+        let decided = |(repo, tag): (Name, Tag)| self.tag(&repo, &tag).map(|expect| ((repo, tag), expect));
+        keys.into_iter().filter_map(decided).collect()
     }
 
-    fn tag(&self, repo: &Name, tag: &Tag) -> TagExpect {
-        let steps: Vec<(Span<'_>, TagStep)> = self
-            .spans
-            .iter()
-            .filter_map(|span| match span.event {
-                Event::PutManifest { repo: r, digest, tag: Some(t), .. } if r == repo && t == tag => {
-                    Some((*span, TagStep::Set(*digest)))
-                }
-                Event::DeleteTag(r, t) if r == repo && t == tag => Some((*span, TagStep::Clear)),
-                Event::DeleteManifest(r, d) if r == repo => Some((*span, TagStep::ClearIf(*d))),
-                _ => None,
-            })
-            .collect();
-        let mut allowed = BTreeSet::new();
-        tag_values(&steps, None, &mut allowed);
-        let setting = steps.iter().any(|(span, step)| matches!(step, TagStep::Set(_)) && span.end.is_none());
-        TagExpect { moving: setting && !allowed.contains(&None), allowed }
+    fn tag(&self, repo: &Name, tag: &Tag) -> Option<TagExpect> {
+        let access = |span: &Span<'_>| match span.event {
+            Event::PutManifest { repo: r, digest, tag: Some(t), .. } if r == repo && t == tag => {
+                Some(Access::Set(*digest))
+            }
+            Event::DeleteTag(r, t) if r == repo && t == tag => Some(Access::Clear),
+            Event::DeleteManifest(r, d) if r == repo => Some(Access::ClearIf(*d)),
+            Event::ReadTag(r, t, seen) if r == repo && t == tag => Some(Access::Read(*seen)),
+            _ => None,
+        };
+        let mut accesses = Vec::new();
+        let mut moments = BTreeMap::new();
+        let mut setting = false;
+        for span in &self.spans {
+            let Some(access) = access(span) else { continue };
+            let op = accesses.len();
+            moments.insert(span.begin, Moment::Begin(op));
+            match (span.end, span.lost) {
+                (Some(end), _) => drop(moments.insert(end, Moment::End(op))),
+                (None, Some(lost)) => drop(moments.insert(lost, Moment::Lost(op))),
+                (None, None) => setting |= matches!(access, Access::Set(_)),
+            }
+            accesses.push(access);
+        }
+        let moments: Vec<Moment> = moments.into_values().collect();
+        let allowed = register::values(&accesses, &moments)?;
+        Some(TagExpect { moving: setting && !allowed.contains(&None), allowed })
     }
 
     /// The blobs that somebody asked to take out of a repository, answered or not.
@@ -280,25 +292,6 @@ fn presence(puts: &[Span<'_>], deletes: &[Span<'_>]) -> Expect {
     }
     let certain = |p: &Span<'_>| p.end.is_some() && deletes.iter().all(|d| d.precedes(p));
     if puts.iter().any(certain) { Expect::Must } else { Expect::May }
-}
-
-/// Adds every value that a legal order of `steps` gives a tag that has the value `now`.
-fn tag_values(steps: &[(Span<'_>, TagStep)], now: Option<Digest>, values: &mut BTreeSet<Option<Digest>>) {
-    if steps.iter().all(|(span, _)| span.end.is_none()) {
-        values.insert(now);
-    }
-    for (i, (span, step)) in steps.iter().enumerate() {
-        if steps.iter().any(|(other, _)| other.precedes(span)) {
-            continue;
-        }
-        let next = match step {
-            TagStep::Set(digest) => Some(*digest),
-            TagStep::Clear => None,
-            TagStep::ClearIf(digest) => now.filter(|d| d != digest),
-        };
-        let rest: Vec<_> = steps.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, s)| *s).collect();
-        tag_values(&rest, next, values);
-    }
 }
 
 #[cfg(test)]

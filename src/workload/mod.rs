@@ -147,6 +147,7 @@ impl Workload {
         let ops = passed.iter().map(|mark| match mark {
             Mark::Begin(i) => Mark::Begin(before + i),
             Mark::End(i) => Mark::End(before + i),
+            Mark::Lost(i) => Mark::Lost(before + i),
         });
         setup.chain(ops).collect()
     }

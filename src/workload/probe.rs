@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Workload;
-use super::run::Sessions;
+use super::run::{Session, Sessions};
 use crate::check::contents::Contents;
 use crate::check::oracle::{Expect, Mark, Oracle, TagExpect};
 use crate::check::read::{Object, Seen};
@@ -69,6 +69,20 @@ impl Probe {
 pub fn probes(workload: &Workload, sessions: &Sessions, passed: &[Mark], possible_paths: &[String]) -> Vec<Probe> {
     let events = workload.events();
     let oracle = Oracle::new(&events, &workload.history(passed));
+    let open = oracle.unfinished_uploads();
+    let open = sessions.iter().filter(|(key, _)| open.contains(key)).map(|(_, session)| session);
+    expected(&oracle, &workload.contents, open, workload.collects(), possible_paths)
+}
+
+/// What to look at where `oracle` says what to expect. `open` are the upload sessions that were not finished; a
+/// collection is tried if `collects`.
+pub fn expected<'s>(
+    oracle: &Oracle<'_>,
+    contents: &Contents,
+    open: impl Iterator<Item = &'s Session>,
+    collects: bool,
+    possible_paths: &[String],
+) -> Vec<Probe> {
     let (blobs, manifests, tags) = (oracle.blobs(), oracle.manifests(), oracle.tags());
     let mut probes: Vec<Probe> = possible_paths.iter().cloned().map(Probe::RawLink).collect();
     probes.extend(possible_paths.iter().cloned().map(Probe::RecoveredLink));
@@ -83,7 +97,7 @@ pub fn probes(workload: &Workload, sessions: &Sessions, passed: &[Mark], possibl
     }
     let (deleted_blobs, deleted_manifests) = (oracle.deleted_blobs(), oracle.deleted_manifests());
     for (repo, manifest) in manifests.keys() {
-        let (blobs, children) = workload.contents.references(manifest);
+        let (blobs, children) = contents.references(manifest);
         let kept = |deleted: &std::collections::BTreeSet<_>, d: &Digest| !deleted.contains(&(repo.clone(), *d));
         let blobs = blobs.iter().filter(|d| kept(&deleted_blobs, d)).map(|d| Object::Blob(repo.clone(), *d));
         let children =
@@ -97,12 +111,8 @@ pub fn probes(workload: &Workload, sessions: &Sessions, passed: &[Mark], possibl
         }
         probes.push(Probe::Tag(repo, tag, expect));
     }
-    for key in oracle.unfinished_uploads() {
-        if let Some(s) = sessions.get(&key) {
-            probes.push(Probe::Upload { repo: s.repo.clone(), id: s.id.clone(), content: s.content });
-        }
-    }
-    if workload.collects() {
+    probes.extend(open.map(|s| Probe::Upload { repo: s.repo.clone(), id: s.id.clone(), content: s.content }));
+    if collects {
         probes.push(Probe::Collect(manifests.into_keys().collect()));
     }
     probes.push(Probe::Recovery(acknowledged.into()));
