@@ -33,3 +33,4 @@ mod shortcuts;
 mod strategies;
 mod tidy;
 mod verdicts;
+mod world;

@@ -161,5 +161,6 @@ pub mod oci;
 pub mod proxy;
 pub mod registry;
 pub mod report;
+pub mod sim;
 pub mod strategy;
 pub mod workload;

@@ -84,6 +84,16 @@ impl SimFs {
         (disk.base.clone(), disk.log.clone())
     }
 
+    /// Whether the file system has turned read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.lock().read_only
+    }
+
+    /// How many records the log has.
+    pub fn records(&self) -> usize {
+        self.lock().log.len()
+    }
+
     /// The tree as readers see it now.
     pub fn tree(&self) -> Tree {
         self.lock().tree.clone()

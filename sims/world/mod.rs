@@ -1,0 +1,3 @@
+//! The simulated world: determinism first, then scenarios, then schedules by chance.
+
+mod smoke;
