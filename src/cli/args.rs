@@ -1,6 +1,6 @@
 //! The arguments, as clap sees them.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU8, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -112,6 +112,20 @@ Examples:
       what would go
   pullplug garbage-collect -m --root ./images
       with manifests that no tag names";
+const SIMULATE_HELP: &str = "\
+A whole registry and its clients run on a simulated network and a simulated disk, all on one seed. Every run draws its
+own mix of operations and faults. Where an invariant breaks, the schedule is made as small as it gets, and saved.
+
+Exit codes:
+  0   nothing found
+  1   an invariant was broken
+  2   bad usage or input, or an output that cannot be written
+  70  internal error: a bug in pullplug
+
+Examples:
+  pullplug simulate --runs 1000
+  pullplug simulate --strategy distribution-2.8 --model ext4-ordered
+  pullplug replay findings/distribution-2.8-ext4-ordered-acked-survives-3.json";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -153,6 +167,9 @@ pub enum Command {
     /// Delete what no manifest reaches, while no registry runs
     #[command(after_long_help = GARBAGE_COLLECT_HELP)]
     GarbageCollect(GarbageCollectArgs),
+    /// Run clients against a registry whose network, disk and power fail, seed after seed
+    #[command(after_long_help = SIMULATE_HELP)]
+    Simulate(SimulateArgs),
 }
 
 /// Arguments of `compare`.
@@ -227,7 +244,7 @@ pub struct Input {
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// A file that --save wrote, or a crash as compare and explore print it
+    /// A file that --save wrote, or a crash as compare and explore print it; or a schedule that simulate saved
     #[arg(value_name = "FILE|CRASH")]
     pub crash: String,
     /// Push the images of the OCI image layout in DIR; a file names its own
@@ -236,6 +253,44 @@ pub struct ReplayArgs {
     /// Seed of generated images; a file names its own
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// The first seed; the runs take it and those that follow
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    pub seed: u64,
+    /// How many runs; 100, if neither this nor --time is given
+    #[arg(long, value_name = "K")]
+    pub runs: Option<NonZeroU64>,
+    /// The strategy
+    #[arg(long, value_name = "NAME", value_parser = strategies(), default_value = "durable")]
+    pub strategy: String,
+    /// The persistence model
+    #[arg(long, value_name = "NAME", value_parser = models(), default_value = "posix")]
+    pub model: String,
+    /// How many clients there are, at most 8
+    #[arg(long, value_name = "C", default_value = "3")]
+    pub clients: NonZeroU8,
+    /// How many steps a schedule has, about
+    #[arg(long, value_name = "L", default_value = "60")]
+    pub steps: NonZeroUsize,
+    /// Begin no more runs after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub time: Option<NonZeroU64>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write the schedules of findings into DIR, which is made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "findings")]
+    pub save: PathBuf,
+    /// Keep the schedules of findings as they were generated
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// Say how long it took. Without it, the same seed gives the same bytes of output
+    #[arg(long)]
+    pub timings: bool,
 }
 
 /// Arguments of `ops`.

@@ -201,18 +201,24 @@ fn quoted(word: &str) -> String {
     format!("'{dash}{}'", word.replace('\'', r"'\''"))
 }
 
-/// Wall-clock time, for `--timings` alone.
-struct Stopwatch(std::time::Instant);
+/// Wall-clock time, for `--timings` and `--time` alone.
+pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "how long the exploration took is no part of it, and asked for")]
-    fn start() -> Self {
+    /// From now on.
+    #[expect(clippy::disallowed_methods, reason = "how long the work took is no part of it, and asked for")]
+    pub fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
     /// Since the start, to the millisecond.
-    fn seconds(self) -> f64 {
-        (self.0.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+    pub fn seconds(self) -> f64 {
+        (self.elapsed_seconds() * 1000.0).round() / 1000.0
+    }
+
+    /// Since the start.
+    pub fn elapsed_seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
     }
 }
 

@@ -18,6 +18,7 @@ mod output;
 mod replay;
 mod serve;
 mod setup;
+mod simulate;
 
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> u8 {
         Some(Command::Ops(args)) => ops::run(args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::GarbageCollect(args)) => garbage_collect::run(args),
+        Some(Command::Simulate(args)) => simulate::run(args),
     };
     printed(done)
 }

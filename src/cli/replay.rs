@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{DEFAULT_SEED, Input, ReplayArgs};
 use super::cell::{Images, Scene};
 use super::error::CliError;
-use super::{exit, files, output};
+use super::{exit, files, output, simulate};
 use crate::check::Invariant;
 use crate::disk::crash::Loss;
 use crate::disk::model;
@@ -19,6 +19,13 @@ use crate::{strategy, workload};
 
 /// Runs the command.
 pub fn run(args: ReplayArgs) -> Result<u8, CliError> {
+    if !args.crash.contains("/crash@") {
+        let path = Path::new(&args.crash);
+        let text = files::read(path)?;
+        if simulate::is_schedule(&text) {
+            return simulate::replay(path, &text);
+        }
+    }
     let (spec, input) = read(&args)?;
     let model = check_names(&spec)?;
     let images = Images::new(&input)?;

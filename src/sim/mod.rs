@@ -5,7 +5,8 @@
 //! * [`host`], [`client`]: the registry's process and the clients, over HTTP;
 //! * [`world`]: all of it in one turmoil simulation, with its crashes and faults;
 //! * [`ledger`], [`judge`]: what happened, and whether it may have;
-//! * [`generate`], [`campaign`]: schedules out of seeds, and many runs.
+//! * [`generate`], [`campaign`]: schedules out of seeds, and many runs;
+//! * [`shrink`]: small schedules out of large ones.
 //!
 //! This is the only layer that names turmoil. Nothing in it reads a clock, and everything random is asked of a
 //! [`Chooser`](crate::env::choice::Chooser): the same schedule gives the same run, byte for byte.
@@ -19,5 +20,6 @@ pub mod judge;
 pub mod ledger;
 pub mod parked;
 pub mod schedule;
+pub mod shrink;
 pub mod step;
 pub mod world;
