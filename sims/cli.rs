@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod layout;
+mod simulate;
 
 use std::process::{Command, Output};
 

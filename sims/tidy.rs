@@ -9,6 +9,10 @@ const MAX_FILE_LINES: usize = 400;
 const LAYERS: [&str; 14] = [
     "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "proxy", "check", "explore", "workload",
     "report", "cli",
+const LAYERS: [&str; 13] = [
+    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "report",
+    "cli",
+    "env", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "sim", "report", "cli",
 ];
 
 fn root() -> &'static Path {

@@ -29,6 +29,7 @@
 //! | [`check`] | the invariants and the oracle that knows what was promised; blind to disks and schedules |
 //! | [`explore`] | visits crash states, remembers verdicts by what was read, reduces findings; knows no registry, only a [`Subject`](explore::Subject) |
 //! | [`workload`] | what clients do and with which images; a registry under a workload is one `Subject` |
+//! | [`sim`] | the whole world on one seed: clients and the registry over HTTP on a simulated network, with a disk that interleaves and fails; schedules |
 //! | [`report`] | matrices, counterexamples, JSON |
 //! | [`cli`] | arguments, commands, exit codes |
 //!

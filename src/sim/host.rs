@@ -36,6 +36,8 @@ pub const PORT: u16 = 80;
 
 /// What stands between the strategy and the disk: for planted bugs.
 pub type Hook = Arc<dyn Fn(&Call) -> Action + Send + Sync>;
+/// What stands between the clients and the endpoints: for planted bugs.
+pub type Around = Arc<dyn Fn(axum::Router) -> axum::Router + Send + Sync>;
 /// What the registry of a world runs on.
 pub type ServerFs = ParkedFs<HookedFs<SimFs>>;
 
@@ -68,8 +70,10 @@ pub struct Machine {
     pub commands: Option<mpsc::UnboundedSender<Command>>,
     /// A collection has ended since somebody looked.
     pub collected: bool,
-    /// A planted bug.
+    /// A planted bug of the strategy.
     pub hook: Option<Hook>,
+    /// A planted bug of the server.
+    pub around: Option<Around>,
 }
 
 /// Shared by the world and what runs in it, all on one thread.
@@ -115,7 +119,9 @@ pub async fn process(machine: SharedMachine, ledger: SharedLedger) -> turmoil::R
         }
     });
     let options = Options { run: Run::Task, urls: Urls::Relative, ..Options::default() };
-    let service = TowerToHyperService::new(router(registry, options));
+    let endpoints = router(registry, options);
+    let around = machine.borrow().around.clone();
+    let service = TowerToHyperService::new(around.map_or(endpoints.clone(), |around| around(endpoints)));
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     loop {
         let (stream, _) = listener.accept().await?;

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::client::{Client, Desk, Order};
 use super::gate::Gate;
-use super::host::{self, Command, Hook, Machine, REGISTRY, SharedLedger, SharedMachine};
+use super::host::{self, Around, Command, Hook, Machine, REGISTRY, SharedLedger, SharedMachine};
 use super::judge::judge;
 use super::ledger::{Finding, Ledger, rules};
 use super::schedule::{Choices, Goods, Schedule, ScheduleError};
@@ -52,8 +52,10 @@ const MAX_FAILED_STARTS: u32 = 4;
 pub struct Options {
     /// Keep a timeline.
     pub timeline: bool,
-    /// A planted bug.
+    /// A planted bug of the strategy.
     pub hook: Option<Hook>,
+    /// A planted bug of the server; made anew with every start.
+    pub around: Option<Around>,
 }
 
 /// What came of a run.
@@ -138,6 +140,7 @@ impl<'s> Run<'s> {
             commands: None,
             collected: false,
             hook: options.hook.clone(),
+            around: options.around.clone(),
         }));
         let mut sim = turmoil::Builder::new()
             .epoch(UNIX_EPOCH + Duration::from_secs(SIM_EPOCH.0))
