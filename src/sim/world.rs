@@ -230,13 +230,15 @@ impl<'s> Run<'s> {
             ledger.now_ms
         };
         self.expire_faults(now);
-        let gate = self.machine.borrow().gate.clone();
+        let (gate, failed) = {
+            let mut machine = self.machine.borrow_mut();
+            (machine.gate.clone(), machine.failed.take())
+        };
         if self.start_at.is_none() && gate.is_dead() {
             self.crash();
-        } else if let Some(why) = self.machine.borrow_mut().failed.take() {
+        } else if let Some(why) = failed {
             self.failed_starts += 1;
-            self.machine.borrow().gate.cut_now();
-            self.start_at = None;
+            gate.cut_now();
             if self.failed_starts > MAX_FAILED_STARTS {
                 hold(&self.ledger).find(rules::LIVE_AGAIN, format!("the registry does not start: {why}"));
             }
