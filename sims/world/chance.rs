@@ -17,7 +17,7 @@ proptest! {
     #[test]
     fn durable_survives(
         schedule in (any::<u64>(), prop::sample::select(vec!["journal", "xfs", "btrfs", "posix"]))
-            .prop_flat_map(|(seed, model)| schedules(Swarm::of(seed), seed, wanted("durable", model)))
+            .prop_flat_map(|(seed, model)| schedules(Swarm::of(seed), seed, wanted("durable", model), 1))
     ) {
         let outcome = run(&schedule, &Options::default()).unwrap();
         prop_assert!(outcome.findings.is_empty(), "{:?}", outcome.findings);

@@ -77,18 +77,21 @@ async fn reachable<F: Fs>(
     found
 }
 
-/// The known content that is on the disk and that nothing reaches.
+/// The known content that is on the disk and that nothing reaches. What a readable manifest references is reached, even
+/// where its repository was told to forget it.
 async fn garbage<F: Fs>(
     registry: &Registry<F>,
     fs: &F,
     contents: &Contents,
     reachable: &BTreeSet<Object>,
 ) -> BTreeSet<Digest> {
-    let digests = reachable.iter().filter_map(|object| match object {
-        Object::Blob(_, digest) | Object::Manifest(_, digest) => contents.canonical(digest),
-        Object::Tag(..) => None,
-    });
-    let reached: BTreeSet<Digest> = digests.collect();
+    let mut reached = BTreeSet::new();
+    for object in reachable {
+        let (Object::Blob(_, digest) | Object::Manifest(_, digest)) = object else { continue };
+        let (blobs, manifests) = contents.references(digest);
+        let named = [digest].into_iter().chain(blobs).chain(manifests);
+        reached.extend(named.filter_map(|d| contents.canonical(d)));
+    }
     let mut garbage = BTreeSet::new();
     let known = contents.digests().filter(|d| d.algorithm() == Algorithm::Sha256 && !reached.contains(d));
     for digest in known {

@@ -31,7 +31,7 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0   nothing found
   1   compare: a strategy broke an invariant that it claims to keep
-      explore: an invariant was broken; replay: it is still broken
+      explore, simulate: an invariant was broken; replay: it is still broken
   2   bad usage or input, or an output that cannot be written
   69  serve, garbage-collect: the directory or the address cannot be had
   70  internal error: a bug in pullplug
@@ -51,6 +51,8 @@ Examples:
       the file-system calls
   pullplug serve --root ./images
       a registry for clients, on a real directory
+  pullplug simulate --strategy distribution-2.8 --runs 200
+      clients, a network and a disk that fail, by chance
 
 Colours appear on terminals alone, and not if NO_COLOR is set.";
 

@@ -2,7 +2,7 @@
 
 /// Nothing was found.
 pub const NOTHING_FOUND: u8 = 0;
-/// `compare`: a strategy broke an invariant that it claims to keep; `explore`: any invariant was broken; `replay`: it
+/// `compare`: a strategy broke an invariant that it claims to keep; `explore`, `simulate`: any invariant was broken; `replay`: it
 /// is still broken.
 pub const FOUND: u8 = 1;
 /// Bad usage, bad input, or an output that cannot be written.

@@ -11,6 +11,8 @@ use super::cell::Stopwatch;
 use super::error::CliError;
 use super::{exit, files, output};
 use crate::check::Invariant;
+use crate::disk::SimFs;
+use crate::env::World;
 use crate::report::words::{counted, grouped, shortened};
 use crate::report::{BROKEN_CLAIM, GOOD, STRONG};
 use crate::sim::campaign::{self, SOMETIMES, Summary};
@@ -19,6 +21,7 @@ use crate::sim::ledger::Finding;
 use crate::sim::schedule::Schedule;
 use crate::sim::shrink::shrink;
 use crate::sim::world::{self, Options, Outcome};
+use crate::strategy;
 
 /// Runs between two looks at the clock and at the progress bar.
 const BATCH_RUNS: u64 = 32;
@@ -130,7 +133,8 @@ fn text(args: &SimulateArgs, all: &Summary, kept: &[Kept], seconds: f64) -> Stri
     for name in Invariant::ALL.map(Invariant::name).into_iter().chain(crate::sim::ledger::rules::ALL) {
         let broken = all.broken().get(name).copied().unwrap_or_default();
         let _ = if broken > 0 {
-            writeln!(out, "{BROKEN_CLAIM}{name:<24} broken in {}{BROKEN_CLAIM:#}", counted(broken, "run"))
+            let promise = if claims(args, name) { "" } else { ", and was never promised" };
+            writeln!(out, "{BROKEN_CLAIM}{name:<24} broken in {}{promise}{BROKEN_CLAIM:#}", counted(broken, "run"))
         } else {
             writeln!(out, "{GOOD}{name:<24} holds{GOOD:#}")
         };
@@ -149,6 +153,12 @@ fn text(args: &SimulateArgs, all: &Summary, kept: &[Kept], seconds: f64) -> Stri
         let _ = writeln!(out, "  pullplug replay {}", kept.path);
     }
     out
+}
+
+/// Whether the strategy claims to keep an invariant.
+fn claims(args: &SimulateArgs, invariant: &str) -> bool {
+    let strategy = strategy::build(&args.strategy, SimFs::new(), World::simulated(0));
+    strategy.is_some_and(|s| s.claims(&args.model, invariant))
 }
 
 fn document(args: &SimulateArgs, all: &Summary, kept: &[Kept]) -> String {

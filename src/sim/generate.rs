@@ -125,11 +125,16 @@ impl fmt::Display for Swarm {
 
 /// The schedule of the run `seed`.
 pub fn generate(seed: u64, wanted: &Wanted) -> Schedule {
+    generate_with(Swarm::of(seed), seed, wanted)
+}
+
+/// The schedule of the run `seed` with a mix of one's own.
+pub fn generate_with(swarm: Swarm, seed: u64, wanted: &Wanted) -> Schedule {
     let mut bytes = [0; 32];
     Seeded::stream(seed, "schedule").fill(&mut bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let strategy = schedules(Swarm::of(seed), seed, wanted.clone());
+    let strategy = schedules(swarm, seed, wanted.clone(), wanted.steps);
     // Nothing in the strategies filters, so there is nothing that could be rejected; an empty schedule would be seen.
     strategy.new_tree(&mut runner).map_or_else(|_| empty(seed, wanted), |tree| tree.current())
 }
@@ -148,9 +153,10 @@ fn empty(seed: u64, wanted: &Wanted) -> Schedule {
     }
 }
 
-/// Schedules of a mix.
-pub fn schedules(swarm: Swarm, seed: u64, wanted: Wanted) -> impl Strategy<Value = Schedule> {
-    let groups = prop::collection::vec(group(&swarm, wanted.clients), 1..=wanted.steps.max(1));
+/// Schedules of a mix, of at least so many groups of steps.
+pub fn schedules(swarm: Swarm, seed: u64, wanted: Wanted, least: usize) -> impl Strategy<Value = Schedule> {
+    let most = wanted.steps.max(1);
+    let groups = prop::collection::vec(group(&swarm, wanted.clients), least.clamp(1, most)..=most);
     (catalogue(swarm.max_blob_bytes), groups).prop_map(move |(catalogue, groups)| {
         let mut steps: Vec<Step> = groups.into_iter().flatten().collect();
         steps.truncate(wanted.steps);

@@ -7,7 +7,6 @@ use crate::check::oracle::Oracle;
 use crate::disk::SimFs;
 use crate::disk::tree::Tree;
 use crate::env::{World, run_now};
-use crate::oci::Digest;
 use crate::workload::probe;
 
 /// The stream of identifiers of everything that is only looked at.
@@ -44,9 +43,4 @@ pub fn judge(strategy: &str, tree: &Tree, contents: &Contents, ledger: &mut Ledg
     }
     ledger.events = events;
     ledger.marks = marks;
-}
-
-/// A digest's first digits.
-pub fn short(digest: &Digest) -> String {
-    digest.hex()[..12].to_owned()
 }

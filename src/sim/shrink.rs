@@ -9,11 +9,11 @@ use super::step::{Send, Step};
 use super::world::{Options, Outcome, run};
 
 /// Most runs that shrinking takes.
-pub const MAX_RUNS: u32 = 1500;
+pub const MAX_RUNS: u32 = 600;
 /// With how many seeds a candidate is tried.
 const SEEDS: u64 = 6;
 /// With how many when only one step is left to take away.
-const SEEDS_AT_LAST: u64 = 40;
+const SEEDS_AT_LAST: u64 = 16;
 
 /// A schedule that breaks `invariant` as `schedule` does, and is as small as [`MAX_RUNS`] runs can make it. One that does
 /// not break it comes back as it is.
@@ -122,7 +122,7 @@ impl Shrinker<'_> {
     fn choices(&mut self) {
         let best = self.best.clone();
         // One run has to be left to record with.
-        self.left = self.left.max(200);
+        self.left = self.left.max(150);
         let Some(outcome) = self.broken(&best) else { return };
         self.best.choices = Some(outcome.choices);
         let lists: [fn(&mut Choices) -> &mut Vec<u32>; 3] = [|c| &mut c.tasks, |c| &mut c.faults, |c| &mut c.losses];
