@@ -115,8 +115,9 @@ Examples:
   pullplug garbage-collect -m --root ./images
       with manifests that no tag names";
 const SIMULATE_HELP: &str = "\
-A whole registry and its clients run on a simulated network and a simulated disk, all on one seed. Every run draws its
-own mix of operations and faults. Where an invariant breaks, the schedule is made as small as it gets, and saved.
+A whole registry and its clients run on a simulated network and a simulated disk, all on one
+seed. Every run draws its own mix of operations and faults. Where an invariant breaks, the
+schedule is made as small as it gets, and saved.
 
 Exit codes:
   0   nothing found
