@@ -285,6 +285,6 @@ impl Goods {
             config.into_iter().chain([(manifest.hex(), format!("IMAGE-{i}"))])
         });
         let indexes = self.indexes.iter().enumerate().map(|(i, (_, d))| (d.hex(), format!("INDEX-{i}")));
-        blobs.chain(images).chain(indexes).map(|(hex, name)| (hex, name)).collect()
+        blobs.chain(images).chain(indexes).collect()
     }
 }

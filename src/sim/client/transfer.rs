@@ -129,12 +129,13 @@ impl Client {
         if answer.status != StatusCode::NO_CONTENT {
             return Err(format!("the session is answered with {}", answer.status));
         }
-        let mut ledger = hold(&self.ledger);
-        ledger.count("uploads resumed");
-        if ledger.counted("crashes") > 0 {
-            ledger.count("uploads resumed after a crash");
+        {
+            let mut ledger = hold(&self.ledger);
+            ledger.count("uploads resumed");
+            if ledger.counted("crashes") > 0 {
+                ledger.count("uploads resumed after a crash");
+            }
         }
-        drop(ledger);
         let answer = Answer { location: path, ..answer };
         self.finish(&session.repo, &session.content, &answer).await
     }
