@@ -66,6 +66,7 @@ impl<F: Fs> Fs for ParkedFs<F> {
 impl<H: File> File for ParkedFile<H> {
     parked! {
         read_at(offset: u64, len: usize) -> Bytes;
+        has_sha256(sha256: &[u8]) -> bool;
         write_at(offset: u64, data: Bytes) -> usize;
         set_len(len: u64) -> ();
         metadata() -> Metadata;

@@ -52,6 +52,8 @@ pub struct Answer {
     pub digest: Option<Digest>,
     /// The body.
     pub body: Bytes,
+    /// How many crashes there had been when the request was sent: what was told before a crash may not hold after it.
+    pub crashes: u64,
 }
 
 /// Why there is no answer.
@@ -102,18 +104,19 @@ impl Wire {
             request = request.header(*name, value);
         }
         let request = request.body(Full::new(body.unwrap_or_default())).map_err(|_| NoAnswer::Broken)?;
-        let op = {
+        let (op, crashes) = {
             let mut ledger = hold(&self.ledger);
             ledger.note(&self.who, || format!("{method} {path}"));
             ledger.count("requests");
-            match &effect {
+            let op = match &effect {
                 Effect::Nothing => None,
                 Effect::Change(event) | Effect::Created(event) => Some(ledger.begin(Some(event.clone()))),
                 Effect::Resolve(..) => Some(ledger.begin(None)),
-            }
+            };
+            (op, ledger.counted("crashes"))
         };
         let answer = match timeout(PATIENCE, exchange(&mut sender, request)).await {
-            Ok(answer) => answer,
+            Ok(answer) => answer.map(|answer| Answer { crashes, ..answer }),
             Err(_) => Err(NoAnswer::Late),
         };
         match &answer {
@@ -193,6 +196,7 @@ async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<B
         upload: text(&DOCKER_UPLOAD_UUID),
         digest: text(&DOCKER_CONTENT_DIGEST).and_then(|d| d.parse().ok()),
         body,
+        crashes: 0,
     })
 }
 
