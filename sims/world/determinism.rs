@@ -29,7 +29,6 @@ fn the_other_process() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the other process is this program")]
 fn a_seed_is_one_run_in_every_process() {
     for seed in [3, 8] {
         let here = whole_run(seed);
