@@ -13,6 +13,8 @@ const LAYERS: [&str; 13] = [
     "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "report",
     "cli",
     "env", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "sim", "report", "cli",
+    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "sim",
+    "report", "cli",
 ];
 
 fn root() -> &'static Path {

@@ -137,7 +137,7 @@ async fn obey(registry: Registry<ServerFs>, command: Command, machine: SharedMac
         Command::Collect => collect(&registry, false, &machine, &ledger).await,
         Command::Purge => {
             // What cannot be removed now is removed the next time.
-            let _ = registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS).await;
+            let _ = registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, false).await;
             let _ = registry.collect_litter().await;
         }
     }
