@@ -6,15 +6,9 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 400;
 
 /// The layers, each importing only those before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "proxy", "check", "explore", "workload",
-    "report", "cli",
-const LAYERS: [&str; 13] = [
-    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "report",
-    "cli",
-    "env", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "sim", "report", "cli",
-    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "check", "explore", "workload", "sim",
-    "report", "cli",
+    "sim", "report", "cli",
 ];
 
 fn root() -> &'static Path {
