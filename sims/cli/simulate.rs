@@ -46,7 +46,10 @@ fn durable_is_clean_and_says_what_it_did() {
     assert_eq!(document["runs"], 4);
     assert!(document["counts"]["operations"].as_u64().unwrap() > 10, "{document}");
     assert_eq!(document["findings"].as_array().unwrap().len(), 0);
-    let output = pullplug(&["simulate", "--seed", "seven"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("seven"), "{}", text(&output.stderr));
+    // What is out of bounds is refused, never cut down unseen.
+    for (option, value) in [("--seed", "seven"), ("--clients", "9"), ("--clients", "0"), ("--steps", "10001")] {
+        let output = pullplug(&["simulate", option, value]);
+        assert_eq!(output.status.code(), Some(2), "{option} {value}");
+        assert!(text(&output.stderr).contains(value), "{}", text(&output.stderr));
+    }
 }

@@ -19,9 +19,7 @@ fn links(image: &Image) -> usize {
 #[test]
 fn content_goes_after_its_time_and_comes_back() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         let schedule = cache.proxy.schedule();
         cache.clock.advance(WEEK - 1);
@@ -87,9 +85,7 @@ fn what_expires_in_one_repository_stays_in_the_other() {
 #[test]
 fn times_outlast_a_start() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         cache.proxy.schedule().save().await.unwrap();
         let Cache { fs, clock, .. } = cache;
@@ -116,9 +112,7 @@ async fn write(fs: &SimFs, text: &[u8]) {
 #[test]
 fn a_damaged_file_of_times_stops_no_start_and_keeps_nothing_for_ever() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         cache.proxy.schedule().save().await.unwrap();
         let good = cache.fs.read(STATE, 1 << 20).await.unwrap();
@@ -142,9 +136,7 @@ fn a_damaged_file_of_times_stops_no_start_and_keeps_nothing_for_ever() {
 #[test]
 fn the_file_is_distributions() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         cache.proxy.schedule().save().await.unwrap();
         let file: serde_json::Value = serde_json::from_slice(&cache.fs.read(STATE, 1 << 20).await.unwrap()).unwrap();

@@ -68,9 +68,7 @@ fn an_answer_without_a_length_is_served_too() {
 #[test]
 fn a_wrong_manifest_is_never_stored() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         let root = image.roots()[0].digest;
         // Another length of the config: a manifest, but not this one.
         let size = image.manifests()[0].bytes.windows(7).position(|w| w == b"\"size\":").unwrap() + 7;
@@ -99,9 +97,7 @@ fn a_wrong_manifest_is_never_stored() {
 #[test]
 fn statuses_of_all_kinds_are_answers() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         let (digest, _) = big(&image);
         for (status, seen) in
             [(401, 404), (403, 404), (404, 404), (429, 503), (500, 503), (503, 503), (204, 503), (302, 503), (416, 503)]

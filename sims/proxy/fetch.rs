@@ -12,9 +12,7 @@ use super::*;
 #[test]
 fn what_is_missing_is_fetched_once_and_then_served_without_upstream() {
     on_runtime(async {
-        let (mut remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (mut remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         cache.pull(REPO, &image).await;
         for blob in image.blobs() {
@@ -33,9 +31,7 @@ fn what_is_missing_is_fetched_once_and_then_served_without_upstream() {
 #[test]
 fn a_look_fetches_nothing_and_a_part_comes_out_of_the_whole() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (remote, image, cache) = remote_and_cache().await;
         let (digest, bytes) = big(&image);
         let reply = cache.client.expect(200, ask("HEAD", blob_path(REPO, &digest))).await;
         assert_eq!(reply.header("content-length"), bytes.len().to_string());
@@ -51,9 +47,7 @@ fn a_look_fetches_nothing_and_a_part_comes_out_of_the_whole() {
 #[test]
 fn what_upstream_does_not_have_is_not_known() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (_remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         let (digest, _) = big(&image);
         // That the bytes are here for one repository opens them in no other.
@@ -180,9 +174,7 @@ fn a_client_that_goes_takes_nothing_with_it() {
 #[test]
 fn nothing_is_pushed_to_a_cache_or_deleted_from_it() {
     on_runtime(async {
-        let (remote, image) = (Remote::start().await, image(1));
-        remote.push(REPO, &image).await;
-        let cache = Cache::of(&remote).await;
+        let (_remote, image, cache) = remote_and_cache().await;
         cache.pull(REPO, &image).await;
         let (digest, _) = big(&image);
         for (method, path) in [

@@ -169,6 +169,14 @@ struct Cache {
     clock: SimClock,
 }
 
+/// A registry that has an image, the image, and an empty cache of the registry.
+async fn remote_and_cache() -> (Remote, Image, Cache) {
+    let (remote, image) = (Remote::start().await, image(1));
+    remote.push(REPO, &image).await;
+    let cache = Cache::of(&remote).await;
+    (remote, image, cache)
+}
+
 impl Cache {
     /// An empty one of `remote`.
     async fn of(remote: &Remote) -> Self {

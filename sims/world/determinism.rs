@@ -52,7 +52,7 @@ fn the_number_of_cores_changes_nothing() {
     let wanted = Wanted { steps: 20, ..wanted("durable", "xfs") };
     let campaign = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| campaign::runs(50, 8, &wanted, &Options::default()))
+        pool.install(|| campaign::runs(50, 8, &wanted, &Options::default()).unwrap())
     };
     let (one, four) = (campaign(1), campaign(4));
     assert_eq!(one.fingerprint, four.fingerprint);

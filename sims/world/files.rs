@@ -1,8 +1,10 @@
 //! Schedules as files: they come back as they were, and bad ones are refused for what is wrong with them.
 
+use pullplug::sim::campaign;
 use pullplug::sim::generate::generate;
 use pullplug::sim::schedule::Schedule;
 use pullplug::sim::step::{Send, Step};
+use pullplug::sim::world::Options;
 
 use super::{schedule, wanted};
 
@@ -34,12 +36,18 @@ fn bad_files_are_refused_for_what_is_wrong() {
         (change(&|s| s.strategy = "best".to_owned()), "there is no strategy \"best\""),
         (change(&|s| s.model = "ext5".to_owned()), "there is no model \"ext5\""),
         (change(&|s| s.clients = 0), "it has 0 clients"),
+        (change(&|s| s.steps = vec![s.steps[0]; 10_001]), "it has 10001 steps; at most 10000 are possible"),
         (change(&|s| s.catalogue.blobs[0] = u32::MAX), "a blob has 4294967295 bytes"),
         (Schedule::parse(b"{}").unwrap_err().to_string(), "missing field `version`"),
         (Schedule::parse(b"\xff").unwrap_err().to_string(), "no schedule of pullplug"),
     ] {
         assert!(error.contains(says), "{error:?} should say {says:?}");
     }
+    let error = campaign::runs(1, 1, &wanted("best", "posix"), &Options::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("there is no strategy \"best\""),
+        "a run that cannot be is no run without findings: {error}"
+    );
     let text = good.to_json().replace("\"pull\"", "\"fly\"");
     assert!(Schedule::parse(text.as_bytes()).unwrap_err().to_string().contains("fly"));
 }

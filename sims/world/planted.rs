@@ -61,7 +61,7 @@ fn each_is_caught() {
         let mut seed = 1;
         let caught = loop {
             assert!(seed <= SEEDS, "not caught by {SEEDS} seeds: {name}");
-            let batch = campaign::runs(seed, 8, &wanted("durable", "posix"), &options);
+            let batch = campaign::runs(seed, 8, &wanted("durable", "posix"), &options).unwrap();
             if let Some((seed, findings)) = batch.found.first() {
                 break (*seed, findings[0].invariant);
             }

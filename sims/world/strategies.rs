@@ -20,7 +20,7 @@ fn caught(strategy: &str, model: &str, invariant: &str) -> (u64, Schedule) {
     let wanted = wanted(strategy, model);
     let mut seed = 1;
     while seed <= SEEDS {
-        let batch = campaign::runs(seed, 10, &wanted, &Options::default());
+        let batch = campaign::runs(seed, 10, &wanted, &Options::default()).unwrap();
         if let Some((seed, _)) = batch.found.iter().find(|(_, all)| all.iter().any(|f| f.invariant == invariant)) {
             return (*seed, generate(*seed, &wanted));
         }
@@ -68,7 +68,8 @@ fn broken_claims(model: &str, all: &Summary) -> Vec<String> {
 fn durable_keeps_its_promises_on_every_model() {
     let mut everything = Summary::default();
     for (i, model) in model::ALL.iter().enumerate() {
-        let runs = campaign::runs(1_000 * (i as u64 + 1), 25, &wanted("durable", model.name()), &Options::default());
+        let wanted = wanted("durable", model.name());
+        let runs = campaign::runs(1_000 * (i as u64 + 1), 25, &wanted, &Options::default()).unwrap();
         let broken = broken_claims(model.name(), &runs);
         assert!(broken.is_empty(), "{}", broken.join("\n"));
         everything.merge(runs);

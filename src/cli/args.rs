@@ -1,14 +1,15 @@
 //! The arguments, as clap sees them.
 
-use std::num::{NonZeroU8, NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::disk::crash::Loss;
 use crate::disk::model;
 use crate::report::MAX_COLUMNS;
+use crate::sim::schedule::{MAX_CLIENTS, MAX_STEPS};
 use crate::{strategy, workload};
 
 /// The seed if none is given.
@@ -274,11 +275,11 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NAME", value_parser = models(), default_value = "posix")]
     pub model: String,
     /// How many clients there are, at most 8
-    #[arg(long, value_name = "C", default_value = "3")]
-    pub clients: NonZeroU8,
-    /// How many steps a schedule has, about
-    #[arg(long, value_name = "L", default_value = "60")]
-    pub steps: NonZeroUsize,
+    #[arg(long, value_name = "C", default_value = "3", value_parser = value_parser!(u8).range(1..=i64::from(MAX_CLIENTS)))]
+    pub clients: u8,
+    /// How many steps a schedule has, about; at most 10000
+    #[arg(long, value_name = "L", default_value = "60", value_parser = value_parser!(u32).range(1..=i64::from(MAX_STEPS)))]
+    pub steps: u32,
     /// Begin no more runs after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub time: Option<NonZeroU64>,

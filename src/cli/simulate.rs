@@ -41,11 +41,11 @@ pub fn run(args: SimulateArgs) -> Result<u8, CliError> {
     let wanted = Wanted {
         strategy: args.strategy.clone(),
         model: args.model.clone(),
-        clients: args.clients.get().min(crate::sim::schedule::MAX_CLIENTS),
-        steps: args.steps.get(),
+        clients: args.clients,
+        steps: args.steps as usize,
     };
     let watch = Stopwatch::start();
-    let summary = simulate(&args, &wanted, &watch);
+    let summary = simulate(&args, &wanted, &watch)?;
     let seconds = watch.seconds();
     let kept = keep(&summary, &wanted, &args)?;
     if args.json {
@@ -57,7 +57,7 @@ pub fn run(args: SimulateArgs) -> Result<u8, CliError> {
 }
 
 /// The runs, in batches.
-fn simulate(args: &SimulateArgs, wanted: &Wanted, watch: &Stopwatch) -> Summary {
+fn simulate(args: &SimulateArgs, wanted: &Wanted, watch: &Stopwatch) -> Result<Summary, CliError> {
     let limit = args.runs.map_or(if args.time.is_some() { u64::MAX } else { DEFAULT_RUNS }, |n| n.get());
     let bar = ProgressBar::new(limit);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}") {
@@ -66,7 +66,8 @@ fn simulate(args: &SimulateArgs, wanted: &Wanted, watch: &Stopwatch) -> Summary 
     let mut all = Summary::default();
     while all.runs < limit && args.time.is_none_or(|time| watch.elapsed_seconds() < time.get() as f64) {
         let batch = BATCH_RUNS.min(limit - all.runs);
-        all.merge(campaign::runs(args.seed.wrapping_add(all.runs), batch, wanted, &Options::default()));
+        let runs = campaign::runs(args.seed.wrapping_add(all.runs), batch, wanted, &Options::default());
+        all.merge(runs.map_err(|e| CliError::bad_input(e.to_string()))?);
         bar.set_position(all.runs);
         let found: Vec<String> = all.broken().iter().map(|(name, n)| format!("{name} {n}")).collect();
         bar.set_message(format!(
@@ -78,7 +79,7 @@ fn simulate(args: &SimulateArgs, wanted: &Wanted, watch: &Stopwatch) -> Summary 
         ));
     }
     bar.finish_and_clear();
-    all
+    Ok(all)
 }
 
 /// Shrinks the first finding of each invariant, and saves it.

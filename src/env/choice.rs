@@ -120,14 +120,9 @@ impl<C: Chooser> Recorder<C> {
         Self { inner, choices: Vec::new() }
     }
 
-    /// The choices so far.
+    /// The choices so far, for [`Recorded::new`].
     pub fn choices(&self) -> &[u32] {
         &self.choices
-    }
-
-    /// The choices so far, for [`Recorded::new`].
-    pub fn into_choices(self) -> Vec<u32> {
-        self.choices
     }
 }
 

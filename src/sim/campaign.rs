@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::generate::{Swarm, Wanted, generate};
 use super::ledger::Finding;
+use super::schedule::ScheduleError;
 use super::world::{Options, run};
 
 /// Faults and states that a campaign is to have met: one that stays at zero says that nobody looked there.
@@ -95,27 +96,26 @@ impl Summary {
 }
 
 /// Runs the seeds from `first` on, `runs` of them, on all cores. The same whatever the number of cores.
-pub fn runs(first: u64, runs: u64, wanted: &Wanted, options: &Options) -> Summary {
+///
+/// Errors: what is wanted cannot be run ([`Schedule::check`](super::schedule::Schedule::check)): a strategy or model
+/// that does not exist, too many clients or steps.
+pub fn runs(first: u64, runs: u64, wanted: &Wanted, options: &Options) -> Result<Summary, ScheduleError> {
     let seeds: Vec<u64> = (0..runs).map(|i| first.wrapping_add(i)).collect();
-    let parts: Vec<Summary> = seeds.into_par_iter().map(|seed| one(seed, wanted, options)).collect();
+    let parts: Result<Vec<Summary>, _> = seeds.into_par_iter().map(|seed| one(seed, wanted, options)).collect();
     let mut all = Summary::default();
-    parts.into_iter().for_each(|part| all.merge(part));
-    all
+    parts?.into_iter().for_each(|part| all.merge(part));
+    Ok(all)
 }
 
-fn one(seed: u64, wanted: &Wanted, options: &Options) -> Summary {
-    let schedule = generate(seed, wanted);
-    match run(&schedule, options) {
-        Ok(outcome) => Summary {
-            runs: 1,
-            ms: outcome.ms,
-            counts: outcome.counts,
-            found: if outcome.findings.is_empty() { Vec::new() } else { vec![(seed, outcome.findings)] },
-            fingerprint: outcome.fingerprint,
-        },
-        // What is generated can be run: only a strategy or model that does not exist leads here.
-        Err(_) => Summary::default(),
-    }
+fn one(seed: u64, wanted: &Wanted, options: &Options) -> Result<Summary, ScheduleError> {
+    let outcome = run(&generate(seed, wanted), options)?;
+    Ok(Summary {
+        runs: 1,
+        ms: outcome.ms,
+        counts: outcome.counts,
+        found: if outcome.findings.is_empty() { Vec::new() } else { vec![(seed, outcome.findings)] },
+        fingerprint: outcome.fingerprint,
+    })
 }
 
 /// What a campaign prints of the mix of a seed.

@@ -23,6 +23,8 @@ pub const MAX_CLIENTS: u8 = 8;
 pub const MAX_BLOB_BYTES: u32 = 1 << 20;
 /// Most blobs, images or indexes of a schedule.
 const MAX_CATALOGUE: usize = 64;
+/// Most steps of a schedule.
+pub const MAX_STEPS: u32 = 10_000;
 
 /// What there is to push.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -158,6 +160,9 @@ impl Schedule {
                     within(format!("{holder} {i}"), what, *index, known)?;
                 }
             }
+        }
+        if self.steps.len() > MAX_STEPS as usize {
+            return invalid(format!("it has {} steps; at most {MAX_STEPS} are possible", self.steps.len()));
         }
         self.steps.iter().enumerate().try_for_each(|(i, step)| self.check_step(i, step))
     }

@@ -53,16 +53,6 @@ pub enum Probe {
     Recovery(Arc<[Object]>),
 }
 
-impl Probe {
-    /// The path of the file that a link probe looks at.
-    pub fn link_path(&self) -> Option<&str> {
-        match self {
-            Self::RawLink(path) | Self::RecoveredLink(path) => Some(path),
-            _ => None,
-        }
-    }
-}
-
 /// What to look at after a crash at which `passed` of the workload's marks had been passed. `sessions` are those
 /// that the run opened; `possible_paths` are the files that may be links: those in which a strategy sees none cost
 /// little and say nothing.
