@@ -1,10 +1,13 @@
 //! What a crash, or another registry, left torn: it is not known, it breaks nothing else, and a push repairs it.
 
 use bytes::Bytes;
+use pullplug::disk::SimFs;
+use pullplug::env::run_now;
 use pullplug::fs::{Fs, FsExt};
 use pullplug::oci::{Digest, Name};
 use pullplug::registry::Error;
 use pullplug::strategy::CollectOptions;
+use pullplug::strategy::durable::VERIFIED_FOR_SECONDS;
 use pullplug::strategy::layout::{
     Layout, blob_data, layer_link, revision_link, tag_current_link, tag_index_link, upload_data, upload_dir,
     upload_started_at,
@@ -101,6 +104,21 @@ fn a_torn_index_entry_matters_to_nobody_and_is_replaced() {
         assert_eq!(layout.read_link(&entry).await, Ok(Some(Ok(root))));
     }
     on_both!(scenario);
+}
+
+#[test]
+fn what_rots_under_a_running_server_is_found_within_a_day_and_healed() {
+    let fs = SimFs::new();
+    run_now(async {
+        let s = Stage::open("durable", fs.clone()).await;
+        let (name, content) = (repo("lib/app"), [7; 3000]);
+        let digest = s.push_blob(&name, &content).await;
+        fs.corrupt(&blob_data(&digest), 1000, 1).unwrap();
+        s.clock.advance(VERIFIED_FOR_SECONDS);
+        assert_eq!(s.read(&name, &digest).await, Err(Error::BlobUnknown(digest)));
+        s.push_blob(&name, &content).await;
+        assert_eq!(s.read(&name, &digest).await.unwrap(), content);
+    });
 }
 
 #[test]

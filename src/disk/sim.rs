@@ -34,6 +34,8 @@ struct Disk {
     handles: BTreeMap<Ino, u32>,
     faults: Option<Faults>,
     reader: Option<Reader>,
+    /// How often an inode was written to or cut, since the machine was started.
+    changes: BTreeMap<Ino, u64>,
     /// Whether nobody will want the log.
     forgetful: bool,
     read_only: bool,

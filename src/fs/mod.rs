@@ -122,6 +122,9 @@ pub struct Metadata {
     pub len: u64,
     /// Inode number: two names with one number are one file.
     pub ino: u64,
+    /// Another number after the file was written to or cut: what was read before may have changed. Nothing is promised
+    /// about writes that follow one another at once, and a bad disk changes bytes without it.
+    pub change: u64,
 }
 
 /// One entry of a directory listing.

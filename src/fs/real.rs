@@ -337,7 +337,9 @@ fn metadata_of(stat: &Stat, op: &'static str, path: &str) -> Result<Metadata> {
         _ => return Err(stranger(op, path, "neither a file nor a directory")),
     };
     let len = if kind == FileKind::File { stat.st_size.unsigned_abs() } else { 0 };
-    Ok(Metadata { kind, len, ino: stat.st_ino })
+    // The time of the last change of content or attributes, which no program can set.
+    let change = (stat.st_ctime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_ctime_nsec);
+    Ok(Metadata { kind, len, ino: stat.st_ino, change })
 }
 
 /// Something in the tree that the port has no words for.

@@ -1,8 +1,7 @@
 //! Blobs: stat, read in pieces, delete.
 //!
-//! A blob is read by [`IO_CHUNK_BYTES`] at a time, whatever its size. Where the strategy wants reads verified, a read
-//! of the whole is hashed on its way, and its last piece is handed out only if the digest is right; so wrong bytes
-//! may begin to travel, but no response completes with them. A file that ends early is an error in any case.
+//! A blob is read by [`IO_CHUNK_BYTES`] at a time, whatever its size. Whether its bytes are the right ones is decided by
+//! the strategy when it opens it; a file that ends early is an error in any case.
 
 use std::ops::Range;
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use super::{Error, Registry, Result, blob_descriptor};
 use crate::env::limits::IO_CHUNK_BYTES;
 use crate::fs::{FileExt, Fs};
-use crate::oci::{Descriptor, Digest, Hasher, Name};
+use crate::oci::{Descriptor, Digest, Name};
 use crate::strategy::Blob;
 
 impl<F: Fs> Registry<F> {
@@ -34,9 +33,7 @@ impl<F: Fs> Registry<F> {
 
     /// Opens a blob for reading: all of it, or the bytes in `range` (its end is cut to the blob's).
     ///
-    /// Errors: [`Error::BlobUnknown`]; [`Error::RangeNotSatisfiable`] for a range that holds none of its bytes;
-    /// [`Error::Corrupt`] at once for an empty file that must not be empty, since its response would be complete
-    /// before a first piece is asked for.
+    /// Errors: [`Error::BlobUnknown`]; [`Error::RangeNotSatisfiable`] for a range that holds none of its bytes.
     pub async fn read_blob(
         &self,
         repo: &Name,
@@ -59,13 +56,7 @@ impl<F: Fs> Registry<F> {
             Some(Range { start, end }) if start < end.min(blob.len) => start..end.min(blob.len),
             Some(range) => return Err(Error::RangeNotSatisfiable { from_bytes: range.start, len_bytes: blob.len }),
         };
-        let whole = start == 0 && end == blob.len;
-        let check = (whole && self.strategy.verify_reads()).then(|| (Hasher::new(digest.algorithm()), *digest));
-        let reader = BlobReader { blob, at: start, end, check, failed: None };
-        if reader.is_at_end() {
-            reader.verify()?;
-        }
-        Ok(reader)
+        Ok(BlobReader { blob, at: start, end, failed: None })
     }
 
     /// Takes the blob out of the repository; its bytes stay until a collection.
@@ -81,8 +72,6 @@ pub struct BlobReader<H> {
     blob: Blob<H>,
     at: u64,
     end: u64,
-    /// What the bytes must hash to, where the whole is read and the strategy wants that verified.
-    check: Option<(Hasher, Digest)>,
     /// Why it went wrong: an error must not be followed by what looks like the end.
     failed: Option<Error>,
 }
@@ -105,8 +94,7 @@ impl<H: FileExt> BlobReader<H> {
 
     /// The next piece, at most [`IO_CHUNK_BYTES`] long; `None` at the end. After an error, the same error again.
     ///
-    /// Errors: [`Error::Corrupt`] where the file ends early or the bytes do not have their digest (then before the
-    /// last piece); those of the file system.
+    /// Errors: [`Error::Corrupt`] where the file ends early; those of the file system.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -129,28 +117,11 @@ impl<H: FileExt> BlobReader<H> {
             let detail = format!("it ends after {} of {} bytes", self.at, self.blob.len);
             return Err(Error::Corrupt { path: self.blob.path.clone(), detail });
         }
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&piece);
-        }
-        if self.is_at_end() {
-            self.verify()?;
-        }
         Ok(piece)
     }
 
     fn is_at_end(&self) -> bool {
         self.at == self.end
-    }
-
-    /// Compares the digest of everything read with the one it should have.
-    fn verify(&self) -> Result<()> {
-        let Some((hasher, wanted)) = &self.check else { return Ok(()) };
-        let found = hasher.clone().finish();
-        if found == *wanted {
-            return Ok(());
-        }
-        let detail = format!("its {} bytes have the digest {found}, not {wanted}", self.blob.len);
-        Err(Error::Corrupt { path: self.blob.path.clone(), detail })
     }
 }
 
@@ -160,7 +131,6 @@ mod tests {
     use crate::disk::{SimFile, SimFs};
     use crate::env::run_now;
     use crate::fs::{File, OpenMode};
-    use crate::oci::Algorithm;
 
     const LEN: usize = 2 * IO_CHUNK_BYTES + 5;
 
@@ -169,15 +139,14 @@ mod tests {
     }
 
     /// A reader of the whole of `content`, and a second handle on its file.
-    fn reader(digest: Option<Digest>, content: &[u8]) -> (BlobReader<SimFile>, SimFile) {
+    fn reader(content: &[u8]) -> (BlobReader<SimFile>, SimFile) {
         let fs = SimFs::new();
         run_now(async {
             let writer = fs.open("blob", OpenMode::CreateNew).await.unwrap();
             writer.write_full(0, Bytes::copy_from_slice(content)).await.unwrap();
             let file = fs.open("blob", OpenMode::Read).await.unwrap();
             let (len, path) = (content.len() as u64, "blob".to_owned());
-            let check = digest.map(|d| (Hasher::new(d.algorithm()), d));
-            (BlobReader { blob: Blob { file, len, path }, at: 0, end: len, check, failed: None }, writer)
+            (BlobReader { blob: Blob { file, len, path }, at: 0, end: len, failed: None }, writer)
         })
     }
 
@@ -196,38 +165,22 @@ mod tests {
     #[test]
     fn a_blob_comes_in_bounded_pieces() {
         let content = content();
-        for digest in [None, Some(Digest::sha256(&content)), Some(Digest::of(Algorithm::Sha512, &content))] {
-            let (pieces, end) = drain(&mut reader(digest, &content).0);
-            assert_eq!(end, Ok(()));
-            assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [IO_CHUNK_BYTES, IO_CHUNK_BYTES, 5]);
-            assert_eq!(pieces.concat(), content);
-        }
+        let (pieces, end) = drain(&mut reader(&content).0);
+        assert_eq!(end, Ok(()));
+        assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [IO_CHUNK_BYTES, IO_CHUNK_BYTES, 5]);
+        assert_eq!(pieces.concat(), content);
     }
 
     #[test]
-    fn wrong_bytes_never_complete_and_the_error_stays() {
-        let content = content();
-        for (i, flip) in [0, IO_CHUNK_BYTES, LEN - 1].into_iter().enumerate() {
-            let mut damaged = content.clone();
-            damaged[flip] ^= 0x10;
-            let (mut reader, _) = reader(Some(Digest::sha256(&content)), &damaged);
-            let (pieces, end) = drain(&mut reader);
-            assert_eq!(pieces.len(), 2, "case {i}: the last piece is withheld");
-            assert!(matches!(&end, Err(Error::Corrupt { path, .. }) if path == "blob"));
-            assert_eq!(drain(&mut reader), (vec![], end), "an error is not followed by an end");
-        }
-    }
-
-    #[test]
-    fn a_file_that_ends_early_is_an_error_even_unverified() {
+    fn a_file_that_ends_early_is_an_error_that_stays() {
         let content = content();
         for len in [0, 1, IO_CHUNK_BYTES, LEN - 1] {
-            let (mut reader, file) = reader(None, &content);
+            let (mut reader, file) = reader(&content);
             run_now(file.set_len(len as u64)).unwrap();
             let (pieces, end) = drain(&mut reader);
             assert_eq!(pieces.concat(), content[..len / IO_CHUNK_BYTES * IO_CHUNK_BYTES]);
             assert!(matches!(&end, Err(Error::Corrupt { detail, .. }) if detail.contains("ends after")), "{end:?}");
-            assert!(run_now(reader.next()).is_err());
+            assert_eq!(drain(&mut reader), (vec![], end), "an error is not followed by an end");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The registry core: the rules of the distribution-spec on top of a commit protocol, without HTTP.
 //!
 //! A [`Strategy`] stores; this module knows what a manifest is, that it goes in only when everything it references
-//! is there, what a range, a page or a referrer is, and that no read **completes** with wrong bytes where the
-//! strategy asks for that ([`Strategy::verify_reads`]). It holds no state beyond the strategy
-//! (a [`descriptor_cache`] knows nothing that the storage does not): a registry dropped and
-//! opened anew over the same file system is the same registry, and what survives a power cut is the strategy's affair.
+//! is there, what a range, a page or a referrer is, and that no read **completes** that is shorter than it should be. It
+//! holds no state beyond the strategy (a [`descriptor_cache`] knows nothing that the storage does not): a registry
+//! dropped and opened anew over the same file system is the same registry, and what survives a power cut is the
+//! strategy's affair.
 //!
 //! Names, tags and digests come in as checked types; every method may be called from many tasks at once.
 

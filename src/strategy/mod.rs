@@ -235,9 +235,6 @@ pub trait Strategy<F: Fs>: Send + Sync {
     /// Opens a blob of `repo`.
     async fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Blob<F::File>>;
 
-    /// Whether readers must hash what they send and withhold the end when it does not match.
-    fn verify_reads(&self) -> bool;
-
     /// Takes the blob out of the repository; its bytes stay until a collection.
     async fn delete_blob(&self, repo: &Name, digest: &Digest) -> Result<()>;
 

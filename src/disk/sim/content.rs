@@ -66,6 +66,7 @@ impl Disk {
         let data = data.slice(..fits);
         let Some(content) = self.tree.file(ino) else { return Err(FsError::new(ErrorKind::NotFound, "write", path)) };
         let end = offset + data.len() as u64;
+        *self.changes.entry(ino).or_default() += 1;
         if let Some(reader) = &mut self.reader {
             reader.wrote(ino, offset..end, content.len);
         }
@@ -97,6 +98,7 @@ impl Disk {
         let Some(content) = self.tree.file(ino) else {
             return Err(FsError::new(ErrorKind::NotFound, "truncate", path));
         };
+        *self.changes.entry(ino).or_default() += 1;
         if let Some(reader) = &mut self.reader {
             reader.set_len(ino);
         }
@@ -167,6 +169,7 @@ impl Disk {
             Some(Node::File(content)) => (FileKind::File, content.len),
             _ => (FileKind::Dir, 0),
         };
-        Metadata { kind, len, ino: u64::from(ino.0) }
+        let change = self.changes.get(&ino).copied().unwrap_or_default();
+        Metadata { kind, len, ino: u64::from(ino.0), change }
     }
 }

@@ -254,10 +254,6 @@ impl<F: Fs> Strategy<F> for Quota<F> {
         self.inner.open_blob(repo, digest).await
     }
 
-    fn verify_reads(&self) -> bool {
-        self.inner.verify_reads()
-    }
-
     async fn get_manifest(&self, repo: &Name, digest: &Digest) -> Result<Bytes> {
         self.inner.get_manifest(repo, digest).await
     }

@@ -216,10 +216,6 @@ impl<F: Fs> Strategy<F> for Distribution<F> {
         Ok(Blob { file, len, path })
     }
 
-    fn verify_reads(&self) -> bool {
-        false
-    }
-
     async fn delete_blob(&self, repo: &Name, digest: &Digest) -> Result<()> {
         self.stat_blob(repo, digest).await?.ok_or(Error::BlobUnknown(*digest))?;
         self.driver.delete_if_there(&layout::layer_link(repo, digest)).await?;

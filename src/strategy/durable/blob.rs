@@ -1,8 +1,10 @@
 //! Blobs and the links to them: commit, mount, open, delete.
 //!
 //! "It exists" says neither that it is durable nor that it is right. Whoever relies on a blob looks at its bytes
-//! ([`Durable::verified`], once per file and start) and settles its path. What does not hold is treated as absent,
-//! so that the client is told to push it again, and the push puts a new file in its place.
+//! ([`Durable::verified`]) and settles its path. What does not hold is treated as absent, so that the client is told to
+//! push it again, and the push puts a new file in its place. A file that was looked at is trusted for
+//! [`VERIFIED_FOR_SECONDS`], in this process, unless somebody writes to it: hashing every pull would cost more than
+//! the pull.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,32 +12,36 @@ use std::sync::Mutex;
 use bytes::Bytes;
 
 use super::{Durable, upload::Session};
+use crate::env::clock::UnixSeconds;
 use crate::env::limits::IO_CHUNK_BYTES;
 use crate::env::sync::{KeyGuard, hold};
-use crate::fs::{ErrorKind, File, FileExt, Fs, OpenMode, split};
+use crate::fs::{ErrorKind, File, FileExt, Fs, Metadata, OpenMode, split};
 use crate::oci::{Algorithm, Digest, Hasher, Name, UploadId};
 use crate::strategy::layout::{LinkFile, blob_data, blob_dir, layer_link, upload_data, upload_dir};
 use crate::strategy::{Blob, Body, Error, Result};
 
 /// How many verified files are remembered: about 16 MiB.
 const MAX_VERIFIED: usize = 1 << 16;
+/// How long a file is trusted after its bytes were looked at, in seconds.
+pub const VERIFIED_FOR_SECONDS: u64 = 24 * 60 * 60;
 
-/// The files whose bytes were seen to have the digest `named`, by (`named`, the digest they lie under): inode and
-/// length, so that another file at the same place is looked at again.
+/// The files whose bytes were seen to have the digest `named`, by (`named`, the digest they lie under): what the file
+/// was then, so that another one at the same place is looked at again, and when that was.
 #[derive(Debug, Default)]
-pub(super) struct Verified(Mutex<BTreeMap<(Digest, Digest), (u64, u64)>>);
+pub(super) struct Verified(Mutex<BTreeMap<(Digest, Digest), (Metadata, UnixSeconds)>>);
 
 impl Verified {
-    fn knows(&self, named: &Digest, target: &Digest, file: (u64, u64)) -> bool {
-        hold(&self.0).get(&(*named, *target)) == Some(&file)
+    fn knows(&self, named: &Digest, target: &Digest, file: Metadata, now: UnixSeconds) -> bool {
+        let known = hold(&self.0).get(&(*named, *target)).copied();
+        known.is_some_and(|(seen, at)| seen == file && now.0.abs_diff(at.0) < VERIFIED_FOR_SECONDS)
     }
 
-    fn remember(&self, named: &Digest, target: &Digest, file: (u64, u64)) {
+    fn remember(&self, named: &Digest, target: &Digest, file: Metadata, now: UnixSeconds) {
         let mut known = hold(&self.0);
         if known.len() >= MAX_VERIFIED {
             known.pop_first();
         }
-        known.insert((*named, *target), file);
+        known.insert((*named, *target), (file, now));
     }
 }
 
@@ -95,8 +101,7 @@ impl<F: Fs> Durable<F> {
             let path = blob_data(&canonical);
             self.names.rename(&upload_data(repo, id), &path).await?;
             self.names.settle(&path).await?;
-            let found = data.metadata().await?;
-            self.verified.remember(&canonical, &canonical, (found.ino, found.len));
+            self.verified.remember(&canonical, &canonical, data.metadata().await?, self.world.now());
         } else if self.verified(digest, &canonical).await?.is_none() {
             return Err(Error::DigestInvalid(*digest));
         }
@@ -197,11 +202,12 @@ impl<F: Fs> Durable<F> {
         };
         self.names.settle(&path).await?;
         let found = file.metadata().await?;
-        if !self.verified.knows(named, target, (found.ino, found.len)) {
+        let now = self.world.now();
+        if !self.verified.knows(named, target, found, now) {
             if !has_digests(&file, found.len, &[*target, *named]).await? {
                 return Ok(None);
             }
-            self.verified.remember(named, target, (found.ino, found.len));
+            self.verified.remember(named, target, found, now);
         }
         Ok(Some(Blob { file, len: found.len, path }))
     }

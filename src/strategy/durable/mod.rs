@@ -56,7 +56,7 @@
 //!
 //! - A completed sync is kept, and a sync that fails says so. On a disk that lies about its cache every rule is void:
 //!   anything that was not written long ago may be lost, torn or dangling. What remains is that wrong bytes are never
-//!   served as good ones (reads are verified), and that pushing again heals.
+//!   served as good ones (files are hashed after a start), and that pushing again heals.
 //! - A rename replaces atomically. Under `posix-split-rename` it may leave *neither* name. The one rename over a file
 //!   that matters is that of a moved tag: its old value, acknowledged, may be lost by a crash before the answer
 //!   (`tag-old-or-new`, and `acked-survives` of that very tag). No rename avoids it: the old value is an entry of that
@@ -66,8 +66,9 @@
 //!   over something that promises nothing, and one that leaves *both* names leaves an upload whose file is a blob,
 //!   which is never written to (`upload`).
 //! - One process writes to the directory (`lock_root`).
-//! - Bytes do not change at rest. Reads are verified in any case; a blob that rots after it was verified in this
-//!   process is found out by its readers, and healed by a push after the next start.
+//! - Bytes do not change at rest. What is served was hashed by this process within a day ([`VERIFIED_FOR_SECONDS`]) and
+//!   not written to since; what rots meanwhile is found out by those who pull it, and then by us: it is unknown, until
+//!   a push heals it.
 
 mod blob;
 mod fence;
@@ -76,6 +77,8 @@ mod litter;
 mod manifest;
 mod names;
 mod upload;
+
+pub use blob::VERIFIED_FOR_SECONDS;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -186,10 +189,6 @@ impl<F: Fs> Strategy<F> for Durable<F> {
 
     async fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Blob<F::File>> {
         self.find_blob(repo, digest).await
-    }
-
-    fn verify_reads(&self) -> bool {
-        true
     }
 
     async fn delete_blob(&self, repo: &Name, digest: &Digest) -> Result<()> {
