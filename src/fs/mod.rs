@@ -13,6 +13,7 @@
 //! components ([`check_path`]); the root itself is the empty path. Where several errors apply to a call, the one that
 //! Linux reports wins, on every implementation.
 
+mod buffers;
 pub mod hooked;
 pub mod real;
 pub mod trace;

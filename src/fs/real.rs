@@ -22,6 +22,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
+use super::buffers::Buffers;
 use super::{DirEntry, ErrorKind, File, FileExt, FileKind, Fs, FsError, Metadata, OpenMode, Result, check_path, split};
 
 /// Most bytes that one [`read_at`](File::read_at) returns: a caller may ask for any length, the buffer stays bounded.
@@ -42,6 +43,7 @@ pub struct RealFs {
     root: Arc<OwnedFd>,
     device: u64,
     resolve: Resolve,
+    buffers: Buffers,
 }
 
 /// The exclusive lock on a root ([`RealFs::lock_root`]); dropping it, or the end of the process, releases it.
@@ -55,6 +57,7 @@ pub struct RootLock {
 pub struct RealFile {
     fd: OwnedFd,
     path: String,
+    buffers: Buffers,
 }
 
 impl RealFs {
@@ -78,7 +81,7 @@ impl RealFs {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = retry_on_intr(|| open(path, flags, Mode::empty())).map_err(failed)?;
         let device = fstat(&root).map_err(failed)?.st_dev;
-        Ok(Self { root: Arc::new(root), device, resolve })
+        Ok(Self { root: Arc::new(root), device, resolve, buffers: Buffers::default() })
     }
 
     /// Opens the directory `path` as the root; it, and what is missing on the way to it, is made and made durable.
@@ -194,7 +197,7 @@ impl Fs for RealFs {
         let failed = |e| failure(e, "open", path);
         let fd = retry_on_intr(|| openat(&dir, name, flags, Mode::from_raw_mode(0o666))).map_err(failed)?;
         match metadata_of(&fstat(&fd).map_err(failed)?, "open", path)?.kind {
-            FileKind::File => Ok(RealFile { fd, path: path.to_owned() }),
+            FileKind::File => Ok(RealFile { fd, path: path.to_owned(), buffers: self.buffers.clone() }),
             FileKind::Dir => Err(FsError::new(ErrorKind::IsADirectory, "open", path)),
         }
     }
@@ -289,10 +292,11 @@ impl File for RealFile {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let mut buffer = Vec::with_capacity(len);
-        retry_on_intr(|| pread(&self.fd, spare_capacity(&mut buffer), offset)).map_err(|e| self.failed(e, "read"))?;
-        buffer.truncate(len);
-        Ok(Bytes::from(buffer))
+        self.buffers.filled(len, |buffer| {
+            retry_on_intr(|| pread(&self.fd, spare_capacity(buffer), offset)).map_err(|e| self.failed(e, "read"))?;
+            buffer.truncate(len);
+            Ok(())
+        })
     }
 
     async fn write_at(&self, offset: u64, data: Bytes) -> Result<usize> {
