@@ -1,13 +1,18 @@
 //! Collection in a registry that is in service: what it spares, for how long, and what damage makes it spare.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use pullplug::disk::SimFs;
 use pullplug::env::choice::Seeded;
 use pullplug::env::run_now;
+use pullplug::fs::hooked::{Action, HookedFs};
+use pullplug::fs::trace::Call;
 use pullplug::fs::{Fs, FsExt};
 use pullplug::oci::Digest;
 use pullplug::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
-use pullplug::registry::Error;
+use pullplug::registry::{Error, Registry};
 use pullplug::strategy::layout::{blob_data, layer_link, revision_link, tag_current_link, tag_index_link};
 use pullplug::strategy::{CollectOptions, Collected};
 use pullplug::workload::image::Image;
@@ -52,6 +57,35 @@ fn links_are_spared_for_one_cycle_after_their_push_and_after_a_start() {
         assert!(left.iter().all(|path| !path.ends_with("/link") && !path.ends_with("/data")), "{left:?}");
     }
     on_both!(scenario);
+}
+
+/// A blob is linked, but its push has still to clear its session away: however many collections go by until then, the
+/// client that is told of the blob afterwards finds it.
+#[test]
+fn a_push_outlives_any_number_of_collections() {
+    let registry: Arc<OnceLock<Registry<HookedFs<SimFs>>>> = Arc::default();
+    let (shared, collections) = (Arc::clone(&registry), Arc::new(AtomicU32::new(0)));
+    let counted = Arc::clone(&collections);
+    let fs = HookedFs::with_hook(SimFs::new(), move |call| {
+        if let (Call::Unlink { path }, Some(registry)) = (call, shared.get())
+            && path.contains("/_uploads/")
+        {
+            for _ in 0..3 {
+                run_now(registry.collect(IN_SERVICE)).unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Action::Run
+    });
+    run_now(async {
+        let s = Stage::open("durable", fs).await;
+        assert!(registry.set(s.registry.clone()).is_ok());
+        let digest = s.push_blob(&repo("lib/app"), b"new").await;
+        assert!(collections.load(Ordering::Relaxed) >= 3);
+        assert_eq!(s.read(&repo("lib/app"), &digest).await.unwrap(), b"new");
+        s.registry.collect(IN_SERVICE).await.unwrap();
+        assert_eq!(s.read(&repo("lib/app"), &digest).await.unwrap(), b"new", "one cycle after the answer");
+    });
 }
 
 #[test]

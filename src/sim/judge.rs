@@ -28,18 +28,16 @@ pub fn judge(strategy: &str, tree: &Tree, contents: &Contents, ledger: &mut Ledg
     }
     let sessions: Vec<_> = ledger.sessions.values().cloned().collect();
     let probes = probe::expected(&oracle, contents, sessions.iter(), true, &paths);
-    for probe in &probes {
-        let disk = SimFs::with_tree(tree.clone());
-        let seen = probe::evaluate(probe, contents, strategy, disk, World::simulated(JUDGE_IDS));
-        // The one error there can be is an unknown strategy, and that one was opened before.
-        for observation in run_now(seen).unwrap_or_default() {
-            ledger.count(observation.invariant.name());
-            let Some(what) = observation.violation else { continue };
-            if by_collection && observation.invariant == Invariant::AckedSurvives {
-                ledger.find(Invariant::GcKeepsReachable.name(), format!("a collection took it: {what}"));
-            }
-            ledger.find(observation.invariant.name(), what);
+    let (disk, world) = (|| SimFs::with_tree(tree.clone()), || World::simulated(JUDGE_IDS));
+    let seen = run_now(probe::evaluate_all(&probes, contents, strategy, disk, world));
+    // The one error there can be is an unknown strategy, and that one was opened before.
+    for observation in seen.unwrap_or_default() {
+        ledger.count(observation.invariant.name());
+        let Some(what) = observation.violation else { continue };
+        if by_collection && observation.invariant == Invariant::AckedSurvives {
+            ledger.find(Invariant::GcKeepsReachable.name(), format!("a collection took it: {what}"));
         }
+        ledger.find(observation.invariant.name(), what);
     }
     ledger.events = events;
     ledger.marks = marks;

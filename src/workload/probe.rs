@@ -123,36 +123,70 @@ pub async fn evaluate<F: Fs>(
     match probe {
         Probe::RawLink(path) => {
             let strategy = strategy::build(strategy, fs.clone(), world).ok_or_else(unknown)?;
-            return Ok(link::judge(&*strategy, &fs, contents, path).await);
+            Ok(link::judge(&*strategy, &fs, contents, path).await)
         }
-        Probe::Recovery(objects) => return Ok(recovery::judge(strategy, fs, world, contents, objects).await),
-        _ => {}
+        Probe::Recovery(objects) => Ok(recovery::judge(strategy, fs, world, contents, objects).await),
+        _ => match Registry::open(strategy, fs.clone(), world).await {
+            Ok(registry) => Ok(ask(probe, contents, &registry, &fs).await),
+            Err(OpenError::Recovery(e)) => Ok(not_started(probe, &e.to_string())),
+            Err(e) => Err(e),
+        },
     }
-    let registry = match Registry::open(strategy, fs.clone(), world).await {
-        Ok(registry) => registry,
-        Err(OpenError::Recovery(e)) => return Ok(not_started(probe, &format!("the registry does not start: {e}"))),
-        Err(e) => return Err(e),
-    };
-    Ok(match probe {
+}
+
+/// Looks at all of `probes`, those that change nothing on one disk and through one registry. `disk` makes a copy of the
+/// surviving disk.
+///
+/// Errors: as [`evaluate`].
+pub async fn evaluate_all<F: Fs>(
+    probes: &[Probe],
+    contents: &Contents,
+    strategy: &str,
+    disk: impl Fn() -> F,
+    world: impl Fn() -> World,
+) -> Result<Vec<Observation>, OpenError> {
+    let raw = disk();
+    let untouched = strategy::build(strategy, raw.clone(), world());
+    let untouched = untouched.ok_or_else(|| OpenError::UnknownStrategy(strategy.to_owned()))?;
+    let fs = disk();
+    let registry = Registry::open(strategy, fs.clone(), world()).await;
+    let mut all = Vec::new();
+    for probe in probes {
+        all.extend(match (probe, &registry) {
+            (Probe::RawLink(path), _) => link::judge(&*untouched, &raw, contents, path).await,
+            (Probe::Upload { .. } | Probe::Collect(_) | Probe::Recovery(_), _) => {
+                evaluate(probe, contents, strategy, disk(), world()).await?
+            }
+            (_, Ok(registry)) => ask(probe, contents, registry, &fs).await,
+            (_, Err(e)) => not_started(probe, &e.to_string()),
+        });
+    }
+    Ok(all)
+}
+
+/// Looks through a registry that was opened on `fs`.
+async fn ask<F: Fs>(probe: &Probe, contents: &Contents, registry: &Registry<F>, fs: &F) -> Vec<Observation> {
+    match probe {
         Probe::RawLink(_) | Probe::Recovery(_) => Vec::new(),
-        Probe::RecoveredLink(path) => link::judge(registry.strategy(), &fs, contents, path).await,
+        Probe::RecoveredLink(path) => link::judge(registry.strategy(), fs, contents, path).await,
         Probe::Read(object, expect) => {
-            let seen = read::see(&registry, contents, object).await;
+            let seen = read::see(registry, contents, object).await;
             read::judge(object, *expect, &seen)
         }
-        Probe::Tag(repo, tag, expect) => tag::judge(&registry, contents, repo, tag, expect).await,
+        Probe::Tag(repo, tag, expect) => tag::judge(registry, contents, repo, tag, expect).await,
         Probe::Closure { repo, manifest, needed } => {
-            closure::judge(&registry, contents, repo, manifest, needed).await.into_iter().collect()
+            closure::judge(registry, contents, repo, manifest, needed).await.into_iter().collect()
         }
-        Probe::Upload { repo, id, content } => upload::judge(&registry, contents, repo, id, content).await,
-        Probe::Collect(manifests) => collection::judge(&registry, &fs, contents, manifests).await,
-    })
+        Probe::Upload { repo, id, content } => upload::judge(registry, contents, repo, id, content).await,
+        Probe::Collect(manifests) => collection::judge(registry, fs, contents, manifests).await,
+    }
 }
 
 /// What a probe says of a registry that does not come up: what must be there is lost, nothing else was looked at.
 fn not_started(probe: &Probe, why: &str) -> Vec<Observation> {
+    let why = &format!("the registry does not start: {why}");
     let mut lost = match probe {
-        Probe::Read(object, Expect::Must) => read::judge(object, Expect::Must, &Seen::Refused(why.to_owned())),
+        Probe::Read(object, Expect::Must) => read::judge(object, Expect::Must, &Seen::Refused(why.clone())),
         Probe::Tag(repo, tag, expect) => tag::judge_lost(repo, tag, expect, why).into_iter().collect(),
         _ => Vec::new(),
     };

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 
-use super::{Durable, upload::Session};
+use super::{Durable, fence::Hold, upload::Session};
 use crate::env::clock::UnixSeconds;
 use crate::env::limits::IO_CHUNK_BYTES;
 use crate::env::sync::{KeyGuard, hold};
@@ -76,16 +76,17 @@ impl<F: Fs> Durable<F> {
         } else {
             hold(&self.sessions).insert(dir, session);
         }
-        done.map(|()| len_bytes)
+        // Held to the end: a client that has no answer yet cannot have pushed what references the blob.
+        done.map(|_held| len_bytes)
     }
 
     /// Makes a whole session a blob of the repository, named by its sha256 digest and, if that is another, `digest`.
-    async fn make_blob(&self, repo: &Name, id: &UploadId, digest: &Digest, session: &mut Session) -> Result<()> {
+    async fn make_blob(&self, repo: &Name, id: &UploadId, digest: &Digest, session: &mut Session) -> Result<Hold<'_>> {
         let canonical = session.digest();
         if digest.algorithm() == Algorithm::Sha256 && *digest != canonical {
             return Err(Error::DigestInvalid(*digest));
         }
-        let _hold = self.fence.hold([canonical, *digest]);
+        let held = self.fence.hold([canonical, *digest]);
         let _locks = self.lock_digests(&[canonical, *digest]).await;
         if self.verified(&canonical, &canonical).await?.is_none() {
             let data = self.open_data(repo, id, session).await?;
@@ -105,7 +106,8 @@ impl<F: Fs> Durable<F> {
         } else if self.verified(digest, &canonical).await?.is_none() {
             return Err(Error::DigestInvalid(*digest));
         }
-        self.link_blob(repo, digest, &canonical).await
+        self.link_blob(repo, digest, &canonical).await?;
+        Ok(held)
     }
 
     /// Links a blob under its own digest and under `digest`. The locks of both are held, and the blob is durable.
