@@ -98,7 +98,7 @@ impl Verdict {
     }
 }
 
-/// Evaluates all probes, each on a copy of the bed's disk on which `damage` was done.
+/// Evaluates all probes, each (and then all together) on a copy of the bed's disk on which `damage` was done.
 fn look(bed: &Bed, damage: &dyn Fn(&SimFs)) -> Verdict {
     look_through(bed, damage, |fs| fs)
 }
@@ -109,16 +109,21 @@ fn look_through<F: Fs>(bed: &Bed, damage: &dyn Fn(&SimFs), wrap: impl Fn(SimFs) 
     // As the explorer has it: every path of any state, there or not.
     let mut paths = files(&SimFs::with_tree(bed.tree.clone()));
     paths.extend(files(&damaged));
-    let mut verdict = Verdict::default();
-    for probe in probe::probes(&bed.workload, &bed.sessions, &Workload::serial_marks(bed.marks), &paths) {
+    let (contents, world) = (&bed.workload.contents, || World::simulated(8));
+    let disk = || {
         let fs = SimFs::with_tree(bed.tree.clone());
         damage(&fs);
-        let contents = &bed.workload.contents;
-        let seen = run_now(probe::evaluate(&probe, contents, bed.strategy, wrap(fs), World::simulated(8))).unwrap();
-        for observation in seen {
-            *verdict.evaluated.entry(observation.invariant).or_default() += 1;
-            verdict.sentences.extend(observation.violation.map(|what| (observation.invariant, what)));
-        }
+        wrap(fs)
+    };
+    let probes = probe::probes(&bed.workload, &bed.sessions, &Workload::serial_marks(bed.marks), &paths);
+    let one = |probe| run_now(probe::evaluate(probe, contents, bed.strategy, disk(), world())).unwrap();
+    let seen: Vec<_> = probes.iter().flat_map(one).collect();
+    let together = run_now(probe::evaluate_all(&probes, contents, bed.strategy, disk, world)).unwrap();
+    assert_eq!(together, seen, "probes that share a disk see what each sees alone");
+    let mut verdict = Verdict::default();
+    for observation in seen {
+        *verdict.evaluated.entry(observation.invariant).or_default() += 1;
+        verdict.sentences.extend(observation.violation.map(|what| (observation.invariant, what)));
     }
     verdict
 }

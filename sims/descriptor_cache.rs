@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use pullplug::disk::SimFs;
 use pullplug::env::choice::{Chooser, Recorded, Seeded, recorded};
 use pullplug::env::{World, run_now};
-use pullplug::fs::Fs;
 use pullplug::fs::hooked::{Action, HookedFs};
 use pullplug::fs::trace::Trace;
+use pullplug::fs::{FileExt, Fs, OpenMode};
 use pullplug::oci::{Digest, Name};
 use pullplug::registry::{Error, Registry};
+use pullplug::strategy::layout::blob_data;
 use pullplug::strategy::{self, CollectOptions};
 use pullplug::workload::image::Image;
 
@@ -88,6 +89,23 @@ fn it_saves_the_way_to_the_storage() {
             assert_eq!(cached.stat_blob(&repo("b"), &digest).await, Err(Error::BlobUnknown(digest)));
         });
     }
+}
+
+/// A client that is told that a blob is not there, and looks again before it pushes it, must not be told that it is.
+#[test]
+fn what_a_read_finds_damaged_is_no_longer_known() {
+    let fs = SimFs::new();
+    let cached = registry("durable", fs.clone()).with_descriptor_cache(10);
+    run_now(async {
+        let (a, content) = (repo("a"), noise("1", 50));
+        let digest = Digest::sha256(&content);
+        cached.push_blob(&a, &digest, &mut body(&content)).await.unwrap();
+        assert_eq!(cached.stat_blob(&a, &digest).await.unwrap().size, 50);
+        let file = fs.open(&blob_data(&digest), OpenMode::Write).await.unwrap();
+        file.write_full(7, Bytes::from_static(b"damage")).await.unwrap();
+        assert_eq!(cached.read_blob(&a, &digest, None).await.err(), Some(Error::BlobUnknown(digest)));
+        assert_eq!(cached.stat_blob(&a, &digest).await, Err(Error::BlobUnknown(digest)));
+    });
 }
 
 /// While some ask, others take away: after the answer to a deletion nobody is told that the blob is there.

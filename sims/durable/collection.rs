@@ -1,12 +1,13 @@
 //! Collection in a registry that is in service: what it spares, for how long, and what damage makes it spare.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use pullplug::disk::SimFs;
 use pullplug::env::choice::Seeded;
-use pullplug::env::run_now;
+use pullplug::env::{World, run_now};
 use pullplug::fs::hooked::{Action, HookedFs};
 use pullplug::fs::trace::Call;
 use pullplug::fs::{Fs, FsExt};
@@ -17,9 +18,9 @@ use pullplug::strategy::layout::{blob_data, layer_link, revision_link, tag_curre
 use pullplug::strategy::{CollectOptions, Collected};
 use pullplug::workload::image::Image;
 
-use super::interleave::{after_a_power_cut, no_link_dangles};
+use super::interleave::{Task, Yielding, after_a_power_cut, finish, no_link_dangles, run_together};
 use super::{on_both, plant, restarted, tree};
-use crate::registry::{Stage, reference, repo, tag};
+use crate::registry::{Stage, body, reference, repo, tag};
 
 const IN_SERVICE: CollectOptions = CollectOptions { delete_untagged: false, dry_run: false, exclusive: false };
 const ALONE: CollectOptions = CollectOptions { exclusive: true, ..IN_SERVICE };
@@ -86,6 +87,37 @@ fn a_push_outlives_any_number_of_collections() {
         s.registry.collect(IN_SERVICE).await.unwrap();
         assert_eq!(s.read(&repo("lib/app"), &digest).await.unwrap(), b"new", "one cycle after the answer");
     });
+}
+
+/// Collections that were asked for before a push was answered take nothing of it, though they wait for one another.
+#[test]
+fn collections_that_queue_spare_a_push_that_was_answered_meanwhile() {
+    let mut overtaken = 0;
+    for seed in 0..200 {
+        let (fs, name) = (Yielding(SimFs::new()), repo("lib/app"));
+        let registry = finish(Registry::open("durable", fs, World::simulated(7))).unwrap();
+        finish(registry.collect(IN_SERVICE)).unwrap();
+        let (asked, overtook) = (Cell::new(0), Cell::new(false));
+        let digest = Digest::sha256(b"new");
+        let collection = || {
+            let task: Task<'_> = Box::pin(async {
+                asked.set(asked.get() + 1);
+                registry.collect(IN_SERVICE).await.unwrap();
+            });
+            task
+        };
+        let mut tasks: Vec<Task<'_>> = (0..4).map(|_| collection()).collect();
+        tasks.push(Box::pin(async {
+            registry.push_blob(&name, &digest, &mut body(b"new")).await.unwrap();
+            overtook.set(asked.get() == 4);
+        }));
+        run_together(tasks, &mut Seeded::stream(seed, "queue"));
+        if overtook.get() {
+            overtaken += 1;
+            assert_eq!(finish(registry.stat_blob(&name, &digest)).map(|found| found.size), Ok(3), "seed {seed}");
+        }
+    }
+    assert!(overtaken > 20, "{overtaken} pushes were answered after all collections were asked for");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use pullplug::disk::SimFs;
 use pullplug::env::run_now;
+use pullplug::fs::hooked::{Action, HookedFs};
+use pullplug::fs::trace::{Call, Trace};
 use pullplug::fs::{Fs, FsExt};
 use pullplug::oci::{Digest, Name};
 use pullplug::registry::Error;
@@ -104,6 +106,31 @@ fn a_torn_index_entry_matters_to_nobody_and_is_replaced() {
         assert_eq!(layout.read_link(&entry).await, Ok(Some(Ok(root))));
     }
     on_both!(scenario);
+}
+
+/// A pull reads a blob once; only the first after a start, or after somebody wrote to it, also looks at its bytes before.
+#[test]
+fn a_blob_is_hashed_once() {
+    let trace = Trace::with_reads();
+    let fs = HookedFs::with_trace(SimFs::new(), trace.clone(), |_| Action::Run);
+    run_now(async {
+        let s = Stage::open("durable", fs).await;
+        let (name, content) = (repo("lib/app"), [7; 3000]);
+        let digest = s.push_blob(&name, &content).await;
+        let reads = async |s: &Stage<_>| {
+            trace.take();
+            assert_eq!(s.read(&name, &digest).await.unwrap(), content);
+            let of_blob = |call: &&Call| matches!(call, Call::Read { path, .. } if *path == blob_data(&digest));
+            trace.take().iter().filter(of_blob).count()
+        };
+        assert_eq!(reads(&s).await, 1, "the push has hashed it");
+        let s = restarted(&s).await;
+        assert_eq!((reads(&s).await, reads(&s).await), (2, 1));
+        plant(&s.fs, &blob_data(&digest), &content).await;
+        assert_eq!((reads(&s).await, reads(&s).await), (2, 1));
+        s.clock.advance(VERIFIED_FOR_SECONDS);
+        assert_eq!((reads(&s).await, reads(&s).await), (2, 1));
+    });
 }
 
 #[test]

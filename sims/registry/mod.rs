@@ -17,7 +17,7 @@ use bytes::Bytes;
 use pullplug::env::World;
 use pullplug::env::choice::Seeded;
 use pullplug::env::clock::SimClock;
-use pullplug::fs::{FileExt, Fs, OpenMode};
+use pullplug::fs::{File, FileExt, Fs, OpenMode};
 use pullplug::oci::{Digest, Name, Reference, Tag};
 use pullplug::registry::{Body, Error, OpenError, Registry};
 use pullplug::strategy::Result;
@@ -122,8 +122,12 @@ impl<F: Fs> Stage<F> {
     pub async fn damage(&self, digest: &Digest, content: &[u8]) {
         let path = self.registry.strategy().content_path(digest);
         let file = self.fs.open(&path, OpenMode::Write).await.unwrap();
-        pullplug::fs::File::set_len(&file, 0).await.unwrap();
-        file.write_full(0, Bytes::copy_from_slice(content)).await.unwrap();
+        let before = file.metadata().await.unwrap().change;
+        // A file system's clock may stand still for some milliseconds.
+        while file.metadata().await.unwrap().change == before {
+            file.set_len(0).await.unwrap();
+            file.write_full(0, Bytes::copy_from_slice(content)).await.unwrap();
+        }
     }
 }
 

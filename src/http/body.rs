@@ -142,7 +142,7 @@ pub enum BrokenOff {
 }
 
 /// The rest of a blob as a response body. It breaks off, so that the client sees an incomplete response, where the
-/// blob cannot be read or is not what it should be.
+/// blob cannot be read or ends early.
 pub struct Outgoing<H> {
     run: Run,
     batch: Batch<H>,

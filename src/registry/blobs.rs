@@ -50,7 +50,12 @@ impl<F: Fs> Registry<F> {
         digest: &Digest,
         part: impl FnOnce(u64) -> Option<Range<u64>> + Send,
     ) -> Result<BlobReader<F::File>> {
-        let blob = self.strategy.open_blob(repo, digest).await?;
+        let blob = self.strategy.open_blob(repo, digest).await;
+        if let (Err(Error::BlobUnknown(_)), Some(cache)) = (&blob, &self.descriptors) {
+            // Storage found it damaged, or somebody else took it: whoever is to push it again must hear that.
+            drop(cache.removing(repo, digest));
+        }
+        let blob = blob?;
         let Range { start, end } = match part(blob.len) {
             None => 0..blob.len,
             Some(Range { start, end }) if start < end.min(blob.len) => start..end.min(blob.len),

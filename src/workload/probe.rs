@@ -128,7 +128,7 @@ pub async fn evaluate<F: Fs>(
         Probe::Recovery(objects) => Ok(recovery::judge(strategy, fs, world, contents, objects).await),
         _ => match Registry::open(strategy, fs.clone(), world).await {
             Ok(registry) => Ok(ask(probe, contents, &registry, &fs).await),
-            Err(OpenError::Recovery(e)) => Ok(not_started(probe, &e.to_string())),
+            Err(e @ OpenError::Recovery(_)) => Ok(not_started(probe, &e.to_string())),
             Err(e) => Err(e),
         },
     }

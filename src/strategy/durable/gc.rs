@@ -53,8 +53,9 @@ impl<F: Fs> Durable<F> {
         if !options.dry_run {
             self.names.writable()?;
         }
-        let _turn = self.locks.lock("collection").await;
-        let roots = self.fence.begin(options.dry_run);
+        let turn = self.fence.ask();
+        let _lock = self.locks.lock("collection").await;
+        let roots = self.fence.begin(&turn, options.dry_run);
         let spared = Spared { fence: &self.fence, roots: &roots, exclusive: options.exclusive };
         let cycle = Cycle {
             durable: self,
@@ -67,7 +68,7 @@ impl<F: Fs> Durable<F> {
         };
         let collected = cycle.run().await;
         if collected.is_err() && !options.dry_run {
-            self.fence.restore(roots);
+            self.fence.restore(&roots);
         }
         collected
     }
