@@ -278,7 +278,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "C", default_value = "3", value_parser = value_parser!(u8).range(1..=i64::from(MAX_CLIENTS)))]
     pub clients: u8,
     /// How many steps a schedule has, about; at most 10000
-    #[arg(long, value_name = "L", default_value = "60", value_parser = value_parser!(u32).range(1..=i64::from(MAX_STEPS)))]
+    #[arg(long, value_name = "L", default_value = "70", value_parser = value_parser!(u32).range(1..=i64::from(MAX_STEPS)))]
     pub steps: u32,
     /// Begin no more runs after so many seconds
     #[arg(long, value_name = "SECONDS")]
