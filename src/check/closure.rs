@@ -3,27 +3,24 @@
 //! One manifest and one thing that it references at a time. A manifest that cannot be read promises nothing, and one
 //! that reads as other bytes than its own is a case for `reads-verify`.
 
-use super::contents::Contents;
-use super::read::{self, Object, Seen};
+use super::read::{Object, Seen, Sight};
 use super::{Invariant, Observation, short};
 use crate::fs::Fs;
 use crate::oci::{Digest, Name};
-use crate::registry::Registry;
 
 /// Judges that `needed`, which the manifest references, is readable through the same repository as the manifest.
 /// No observation where the manifest is not readable.
 pub async fn judge<F: Fs>(
-    registry: &Registry<F>,
-    contents: &Contents,
+    sight: &Sight<'_, F>,
     repo: &Name,
     manifest: &Digest,
     needed: &Object,
 ) -> Option<Observation> {
     let by_digest = Object::Manifest(repo.clone(), *manifest);
-    if !read::see(registry, contents, &by_digest).await.is_right() {
+    if !sight.see(&by_digest).await.is_right() {
         return None;
     }
-    let broken = match read::see(registry, contents, needed).await {
+    let broken = match sight.see(needed).await {
         // Wrong bytes are read to their end: that is for `reads-verify`.
         Seen::Right(_) | Seen::Wrong(_) => None,
         Seen::Refused(why) => {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::contents::Contents;
-use super::read::{self, Object};
+use super::read::{self, Object, Sight};
 use super::{Invariant, Observation, short};
 use crate::fs::{Fs, FsExt};
 use crate::oci::{Algorithm, Digest, Name};
@@ -17,14 +17,16 @@ use crate::strategy::CollectOptions;
 /// How many collections it may take until garbage is gone.
 const CYCLES: usize = 2;
 
-/// Collects, and judges what is there before and after. `manifests` are all that may be there.
+/// Collects through `registry` on `fs`, and judges what is there before and after. `before` shows a disk that holds the
+/// same; `manifests` are all that may be there.
 pub async fn judge<F: Fs>(
+    before: &Sight<'_, F>,
     registry: &Registry<F>,
     fs: &F,
-    contents: &Contents,
     manifests: &[(Name, Digest)],
 ) -> Vec<Observation> {
-    let reachable = reachable(registry, contents, manifests).await;
+    let contents = before.contents();
+    let reachable = reachable(before, manifests).await;
     let garbage = garbage(registry, fs, contents, &reachable).await;
     let mut observations = Vec::new();
     let mut failed = None;
@@ -54,22 +56,18 @@ pub async fn judge<F: Fs>(
 }
 
 /// The readable manifests, and everything readable that they reference.
-async fn reachable<F: Fs>(
-    registry: &Registry<F>,
-    contents: &Contents,
-    manifests: &[(Name, Digest)],
-) -> BTreeSet<Object> {
+async fn reachable<F: Fs>(sight: &Sight<'_, F>, manifests: &[(Name, Digest)]) -> BTreeSet<Object> {
     let mut found = BTreeSet::new();
     for (repo, digest) in manifests {
         let manifest = Object::Manifest(repo.clone(), *digest);
-        if !read::see(registry, contents, &manifest).await.is_right() {
+        if !sight.see(&manifest).await.is_right() {
             continue;
         }
         found.insert(manifest);
-        let (blobs, children) = contents.references(digest);
+        let (blobs, children) = sight.contents().references(digest);
         let blobs = blobs.iter().map(|d| Object::Blob(repo.clone(), *d));
         for object in blobs.chain(children.iter().map(|d| Object::Manifest(repo.clone(), *d))) {
-            if read::see(registry, contents, &object).await.is_right() {
+            if sight.see(&object).await.is_right() {
                 found.insert(object);
             }
         }

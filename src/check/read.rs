@@ -3,9 +3,13 @@
 //! Everything is read through the registry's own read path, to the end. A read that completes with wrong bytes breaks
 //! `reads-verify` whatever was expected; one that is refused, or breaks off, does not.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use super::contents::Contents;
 use super::oracle::Expect;
 use super::{Invariant, Observation, short};
+use crate::env::sync::hold;
 use crate::fs::Fs;
 use crate::oci::{Digest, Name, Reference, Tag};
 use crate::registry::Registry;
@@ -55,6 +59,41 @@ impl Seen {
             Self::Wrong(how) => Some(format!("reading it gives {how}")),
             Self::Refused(why) => Some(format!("it cannot be read: {why}")),
         }
+    }
+}
+
+/// What a registry shows of a disk on which nothing changes any more: each object is read once, whoever asks.
+pub struct Sight<'a, F: Fs> {
+    registry: &'a Registry<F>,
+    contents: &'a Contents,
+    seen: Mutex<BTreeMap<Object, Seen>>,
+}
+
+impl<'a, F: Fs> Sight<'a, F> {
+    /// Nothing is read yet.
+    pub fn new(registry: &'a Registry<F>, contents: &'a Contents) -> Self {
+        Self { registry, contents, seen: Mutex::default() }
+    }
+
+    /// The registry that is looked through.
+    pub fn registry(&self) -> &'a Registry<F> {
+        self.registry
+    }
+
+    /// The bytes that are known.
+    pub fn contents(&self) -> &'a Contents {
+        self.contents
+    }
+
+    /// How a read of `object` ends.
+    pub async fn see(&self, object: &Object) -> Seen {
+        let known = hold(&self.seen).get(object).cloned();
+        if let Some(seen) = known {
+            return seen;
+        }
+        let seen = see(self.registry, self.contents, object).await;
+        hold(&self.seen).insert(object.clone(), seen.clone());
+        seen
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! As for collections, what was readable after a first recovery is the measure.
 
-use super::contents::Contents;
-use super::read::{self, Object, Seen};
+use super::read::{self, Object, Seen, Sight};
 use super::{Invariant, Observation};
 use crate::env::World;
 use crate::fs::Fs;
@@ -16,47 +15,45 @@ pub async fn recover_everything<F: Fs>(strategy: &str, fs: F, world: World) -> R
     Ok(registry)
 }
 
-/// Recovers, then recovers everything, twice, and judges that each of `objects` that was right before still is. They
-/// are those that were acknowledged.
+/// Recovers everything, twice, on `fs`, on which a registry was opened before, and judges that each of `objects` that was
+/// right still is. They are those that were acknowledged; `before` shows a disk that holds the same.
 pub async fn judge<F: Fs>(
+    before: &Sight<'_, F>,
     strategy: &str,
-    fs: F,
-    world: World,
-    contents: &Contents,
+    fs: &F,
+    world: &World,
     objects: &[Object],
 ) -> Vec<Observation> {
-    let broken = |why: String| vec![Observation::broken(Invariant::RecoveryIdempotent, why)];
-    let first = match Registry::open(strategy, fs.clone(), world.clone()).await {
-        Ok(registry) => registry,
-        Err(e) => return broken(e.to_string()),
-    };
-    let mut before = Vec::new();
+    let mut right = Vec::new();
     for object in objects {
-        let seen = read::see(&first, contents, object).await;
+        let seen = before.see(object).await;
         if seen.is_right() {
-            before.push((object, seen));
+            right.push((object, seen));
         }
     }
-    drop(first);
     let mut last = Err(OpenError::UnknownStrategy(strategy.to_owned()));
     for _ in 0..2 {
         last = recover_everything(strategy, fs.clone(), world.clone()).await;
         if let Err(e) = &last {
-            return broken(format!("a second recovery fails: {e}"));
+            return vec![broken(format!("a second recovery fails: {e}"))];
         }
     }
     let Ok(registry) = last else { return Vec::new() };
     let mut observations = vec![Observation::holds(Invariant::RecoveryIdempotent)];
-    for (object, seen) in before {
-        let now = read::see(&registry, contents, object).await;
+    for (object, seen) in right {
+        let now = read::see(&registry, before.contents(), object).await;
         if now != seen {
             let how = match now {
                 Seen::Right(other) => format!("it points at {other}"),
                 now => now.complaint().unwrap_or_default(),
             };
-            let what = format!("{object} survived the crash; after a second recovery {how}");
-            observations.push(Observation::broken(Invariant::RecoveryIdempotent, what));
+            observations.push(broken(format!("{object} survived the crash; after a second recovery {how}")));
         }
     }
     observations
+}
+
+/// It is broken.
+pub fn broken(why: String) -> Observation {
+    Observation::broken(Invariant::RecoveryIdempotent, why)
 }

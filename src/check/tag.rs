@@ -3,26 +3,23 @@
 //! While a tag with an acknowledged value is being moved, it is judged by `tag-old-or-new` alone. What counts is the
 //! manifest that the tag **resolves to**: whether that one can be read is for its own judges.
 
-use super::contents::Contents;
 use super::oracle::{Expect, TagExpect};
-use super::read::{self, Object, Seen};
+use super::read::{self, Object, Seen, Sight};
 use super::{Invariant, Observation, short};
 use crate::fs::Fs;
 use crate::oci::{Digest, Name, Reference, Tag};
-use crate::registry::Registry;
 
 /// Judges a tag against what is expected of it.
 ///
 /// A tag that must be there is also read by its name, as a client does.
 pub async fn judge<F: Fs>(
-    registry: &Registry<F>,
-    contents: &Contents,
+    sight: &Sight<'_, F>,
     repo: &Name,
     tag: &Tag,
     expect: &TagExpect,
 ) -> Vec<Observation> {
     let object = Object::Tag(repo.clone(), tag.clone());
-    let resolved = match read::see(registry, contents, &object).await {
+    let resolved = match sight.see(&object).await {
         Seen::Right(digest) => Ok(digest),
         Seen::Wrong(why) | Seen::Refused(why) => Err(why),
     };
@@ -37,8 +34,8 @@ pub async fn judge<F: Fs>(
     if expect.allowed.contains(&None) {
         return Vec::new();
     }
-    let seen = match registry.get_manifest(repo, &Reference::Tag(tag.clone())).await {
-        Ok(stored) => read::completed(&digest, contents.check(&digest, &stored.bytes)),
+    let seen = match sight.registry().get_manifest(repo, &Reference::Tag(tag.clone())).await {
+        Ok(stored) => read::completed(&digest, sight.contents().check(&digest, &stored.bytes)),
         Err(e) => Seen::Refused(e.to_string()),
     };
     read::judge(&object, Expect::Must, &seen)

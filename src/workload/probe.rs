@@ -10,7 +10,7 @@ use super::Workload;
 use super::run::{Session, Sessions};
 use crate::check::contents::Contents;
 use crate::check::oracle::{Expect, Mark, Oracle, TagExpect};
-use crate::check::read::{Object, Seen};
+use crate::check::read::{Object, Seen, Sight};
 use crate::check::{Observation, closure, collection, link, read, recovery, tag, upload};
 use crate::env::World;
 use crate::fs::Fs;
@@ -119,23 +119,22 @@ pub async fn evaluate<F: Fs>(
     fs: F,
     world: World,
 ) -> Result<Vec<Observation>, OpenError> {
-    let unknown = || OpenError::UnknownStrategy(strategy.to_owned());
-    match probe {
-        Probe::RawLink(path) => {
-            let strategy = strategy::build(strategy, fs.clone(), world).ok_or_else(unknown)?;
-            Ok(link::judge(&*strategy, &fs, contents, path).await)
+    if let Probe::RawLink(path) = probe {
+        let unknown = || OpenError::UnknownStrategy(strategy.to_owned());
+        let strategy = strategy::build(strategy, fs.clone(), world).ok_or_else(unknown)?;
+        return Ok(link::judge(&*strategy, &fs, contents, path).await);
+    }
+    match Registry::open(strategy, fs.clone(), world.clone()).await {
+        Ok(registry) => {
+            let sight = Sight::new(&registry, contents);
+            Ok(ask(probe, &sight, &Disk { strategy, world, registry: &registry, fs: &fs }).await)
         }
-        Probe::Recovery(objects) => Ok(recovery::judge(strategy, fs, world, contents, objects).await),
-        _ => match Registry::open(strategy, fs.clone(), world).await {
-            Ok(registry) => Ok(ask(probe, contents, &registry, &fs).await),
-            Err(e @ OpenError::Recovery(_)) => Ok(not_started(probe, &e.to_string())),
-            Err(e) => Err(e),
-        },
+        Err(e) => not_started(probe, e),
     }
 }
 
-/// Looks at all of `probes`, those that change nothing on one disk and through one registry. `disk` makes a copy of the
-/// surviving disk.
+/// Looks at all of `probes`, and sees what each would see alone. Those that change nothing share a disk, and what was read
+/// there is what those that change something begin with. `disk` makes a copy of the surviving disk.
 ///
 /// Errors: as [`evaluate`].
 pub async fn evaluate_all<F: Fs>(
@@ -150,46 +149,67 @@ pub async fn evaluate_all<F: Fs>(
     let untouched = untouched.ok_or_else(|| OpenError::UnknownStrategy(strategy.to_owned()))?;
     let fs = disk();
     let registry = Registry::open(strategy, fs.clone(), world()).await;
+    let sight = registry.as_ref().map(|registry| Sight::new(registry, contents));
     let mut all = Vec::new();
     for probe in probes {
-        all.extend(match (probe, &registry) {
+        all.extend(match (probe, &sight) {
             (Probe::RawLink(path), _) => link::judge(&*untouched, &raw, contents, path).await,
-            (Probe::Upload { .. } | Probe::Collect(_) | Probe::Recovery(_), _) => {
-                evaluate(probe, contents, strategy, disk(), world()).await?
+            (_, Err(e)) => not_started(probe, (*e).clone())?,
+            (Probe::Upload { .. } | Probe::Collect(_) | Probe::Recovery(_), Ok(sight)) => {
+                let fs = disk();
+                match Registry::open(strategy, fs.clone(), world()).await {
+                    Ok(registry) => {
+                        ask(probe, sight, &Disk { strategy, world: world(), registry: &registry, fs: &fs }).await
+                    }
+                    Err(e) => not_started(probe, e)?,
+                }
             }
-            (_, Ok(registry)) => ask(probe, contents, registry, &fs).await,
-            (_, Err(e)) => not_started(probe, &e.to_string()),
+            (_, Ok(sight)) => {
+                let registry = sight.registry();
+                ask(probe, sight, &Disk { strategy, world: world(), registry, fs: &fs }).await
+            }
         });
     }
     Ok(all)
 }
 
-/// Looks through a registry that was opened on `fs`.
-async fn ask<F: Fs>(probe: &Probe, contents: &Contents, registry: &Registry<F>, fs: &F) -> Vec<Observation> {
+/// A disk, and the registry that was opened on it.
+struct Disk<'a, F: Fs> {
+    strategy: &'a str,
+    world: World,
+    registry: &'a Registry<F>,
+    fs: &'a F,
+}
+
+/// Looks through `sight`; a probe that changes something changes `disk`, which holds the same.
+async fn ask<F: Fs>(probe: &Probe, sight: &Sight<'_, F>, disk: &Disk<'_, F>) -> Vec<Observation> {
+    let (registry, fs, contents) = (disk.registry, disk.fs, sight.contents());
     match probe {
-        Probe::RawLink(_) | Probe::Recovery(_) => Vec::new(),
+        Probe::RawLink(_) => Vec::new(),
         Probe::RecoveredLink(path) => link::judge(registry.strategy(), fs, contents, path).await,
-        Probe::Read(object, expect) => {
-            let seen = read::see(registry, contents, object).await;
-            read::judge(object, *expect, &seen)
-        }
-        Probe::Tag(repo, tag, expect) => tag::judge(registry, contents, repo, tag, expect).await,
+        Probe::Read(object, expect) => read::judge(object, *expect, &sight.see(object).await),
+        Probe::Tag(repo, tag, expect) => tag::judge(sight, repo, tag, expect).await,
         Probe::Closure { repo, manifest, needed } => {
-            closure::judge(registry, contents, repo, manifest, needed).await.into_iter().collect()
+            closure::judge(sight, repo, manifest, needed).await.into_iter().collect()
         }
         Probe::Upload { repo, id, content } => upload::judge(registry, contents, repo, id, content).await,
-        Probe::Collect(manifests) => collection::judge(registry, fs, contents, manifests).await,
+        Probe::Collect(manifests) => collection::judge(sight, registry, fs, manifests).await,
+        Probe::Recovery(objects) => recovery::judge(sight, disk.strategy, fs, &disk.world, objects).await,
     }
 }
 
 /// What a probe says of a registry that does not come up: what must be there is lost, nothing else was looked at.
-fn not_started(probe: &Probe, why: &str) -> Vec<Observation> {
-    let why = &format!("the registry does not start: {why}");
+fn not_started(probe: &Probe, error: OpenError) -> Result<Vec<Observation>, OpenError> {
+    if matches!(error, OpenError::UnknownStrategy(_)) {
+        return Err(error);
+    }
+    let why = &format!("the registry does not start: {error}");
     let mut lost = match probe {
+        Probe::Recovery(_) => vec![recovery::broken(error.to_string())],
         Probe::Read(object, Expect::Must) => read::judge(object, Expect::Must, &Seen::Refused(why.clone())),
         Probe::Tag(repo, tag, expect) => tag::judge_lost(repo, tag, expect, why).into_iter().collect(),
         _ => Vec::new(),
     };
     lost.retain(|observation| observation.violation.is_some());
-    lost
+    Ok(lost)
 }
