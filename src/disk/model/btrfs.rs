@@ -14,7 +14,7 @@
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (Measured both ways, Linux 6.18.)
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
@@ -35,7 +35,18 @@ impl PersistenceModel for Btrfs {
     }
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
-        let records = &space.timeline().records[..cut.records as usize];
+        let timeline = space.timeline();
+        let records = &timeline.records[..cut.records as usize];
+        // Completed syncs keep their promise about the bytes on either side of the commit.
+        let mut synced = Bits::new(timeline.atoms.len());
+        for (at, record) in records.iter().enumerate() {
+            match record.what {
+                What::SyncFile(inode) => force_data(timeline, at, inode, &mut synced),
+                What::SyncFs => force_all(timeline, at, &mut synced),
+                _ => {}
+            }
+        }
+        let inodes = inodes(timeline);
         let first = records.iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
         let mut families: Vec<Family> = Vec::new();
         for commit in first..=records.len() {
@@ -45,7 +56,7 @@ impl PersistenceModel for Btrfs {
             if commit > first && !changes(commit - 1) {
                 continue;
             }
-            let family = after_commit(space, cut, commit);
+            let family = after_commit(space, cut, commit, synced.clone(), &inodes);
             if !families.contains(&family) {
                 families.push(family);
             }
@@ -54,28 +65,55 @@ impl PersistenceModel for Btrfs {
     }
 }
 
-/// The states whose last transaction committed before record `commit`.
-fn after_commit(space: &Space, cut: Cut, commit: usize) -> Family {
+/// What concerns one inode, ascending.
+#[derive(Default)]
+struct Inode {
+    /// All of it: its data, its lengths, its names and, of a directory, its entries.
+    atoms: Vec<AtomId>,
+    /// Its names.
+    names: Vec<AtomId>,
+}
+
+fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
+    let mut inodes: BTreeMap<Ino, Inode> = BTreeMap::new();
+    for (id, atom) in timeline.atoms.iter().enumerate().filter(|(_, a)| !a.is_partial()) {
+        let mut concerns = |inode: Ino, by_name: bool| {
+            let known = inodes.entry(inode).or_default();
+            for list in [Some(&mut known.atoms), by_name.then_some(&mut known.names)].into_iter().flatten() {
+                if list.last() != Some(&id) {
+                    list.push(id);
+                }
+            }
+        };
+        match atom.piece {
+            Piece::Name { dir, before, after, .. } => {
+                concerns(dir, false);
+                before.into_iter().chain(after).for_each(|inode| concerns(inode, true));
+            }
+            Piece::Rename { inode, replaced, from_dir, to_dir } => {
+                [from_dir, to_dir].into_iter().for_each(|dir| concerns(dir, false));
+                [inode].into_iter().chain(replaced).for_each(|inode| concerns(inode, true));
+            }
+            Piece::Shrink { inode } | Piece::Grow { inode, .. } | Piece::Data { inode, .. } => concerns(inode, false),
+            Piece::Stale { .. } => {}
+        }
+    }
+    inodes
+}
+
+/// The states whose last transaction committed before record `commit`. `forced` is what completed syncs force.
+fn after_commit(space: &Space, cut: Cut, commit: usize, mut forced: Bits, inodes: &BTreeMap<Ino, Inode>) -> Family {
     let timeline = space.timeline();
-    let mut forced = Bits::new(timeline.atoms.len());
     force(timeline, commit, &mut forced, |a| a.is_logged_metadata());
     // File data that was written back before the commit is free; what was written after it can only come by a log.
     // A commit may also fall into the write that the power cut.
     let last = commit == cut.records as usize;
     let mut allowed = space.executed(if last { cut } else { Cut::after(commit) });
-    let mut log = Log::new(space, commit);
-    for (at, record) in timeline.records[..cut.records as usize].iter().enumerate() {
+    let mut log = Log::new(space, commit, inodes);
+    for (at, record) in timeline.records[..cut.records as usize].iter().enumerate().skip(commit) {
         match record.what {
-            // Completed syncs keep their promise about the bytes on either side of the commit.
-            What::SyncFile(inode) => {
-                force_data(timeline, at, inode, &mut forced);
-                if at >= commit {
-                    log.fsync(at, inode);
-                }
-            }
-            What::SyncFs => force_all(timeline, at, &mut forced),
-            What::SyncDir(dir) if at >= commit => log.fsync(at, dir),
-            What::Effects(_) if at >= commit => log.changed(at),
+            What::SyncFile(inode) | What::SyncDir(inode) => log.fsync(at, inode),
+            What::Effects(_) => log.changed(at),
             _ => {}
         }
     }
@@ -88,7 +126,9 @@ fn after_commit(space: &Space, cut: Cut, commit: usize) -> Family {
 /// The log tree since the last commit.
 struct Log<'a> {
     space: &'a Space,
-    commit: usize,
+    /// The first atom after the commit.
+    first: AtomId,
+    inodes: &'a BTreeMap<Ino, Inode>,
     /// Inodes that an fsync logged, ancestors that came along included.
     logged: BTreeSet<Ino>,
     /// What a completed log sync made durable.
@@ -98,9 +138,19 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn new(space: &'a Space, commit: usize) -> Self {
+    fn new(space: &'a Space, commit: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
         let bits = Bits::new(space.timeline().atoms.len());
-        Self { space, commit, logged: BTreeSet::new(), durable: bits.clone(), pending: bits }
+        let first = space.atoms_of(commit).start;
+        Self { space, first, inodes, logged: BTreeSet::new(), durable: bits.clone(), pending: bits }
+    }
+
+    /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
+    fn since(&self, inode: Ino, at: usize, names: bool) -> &'a [AtomId] {
+        let Some(inode) = self.inodes.get(&inode) else { return &[] };
+        let list = if names { &inode.names } else { &inode.atoms };
+        let from = list.partition_point(|id| *id < self.first);
+        let end = self.space.atoms_of(at).start;
+        &list[from..list.partition_point(|id| *id < end).max(from)]
     }
 
     /// The call of record `at` changed something: a rename or a removal may enter the log.
@@ -120,18 +170,12 @@ impl<'a> Log<'a> {
 
     /// fsync of `inode` completed as record `at`.
     fn fsync(&mut self, at: usize, inode: Ino) {
-        let atoms = self.space.timeline().atoms;
-        let since = |id: &AtomId| (atoms[*id].record as usize) >= self.commit && (atoms[*id].record as usize) < at;
-        let own = |id: &AtomId| {
-            let a = &atoms[*id];
-            !a.is_partial() && (a.names(inode) || a.changes_dir(inode) || a.sizes(inode) || a.writes(inode))
-        };
-        let news: Vec<AtomId> = (0..atoms.len()).filter(since).filter(own).collect();
+        let news = self.since(inode, at, false);
         if news.iter().all(|id| self.durable.contains(*id)) {
             return;
         }
         self.logged.insert(inode);
-        news.into_iter().for_each(|id| self.add(id));
+        news.iter().for_each(|id| self.add(*id));
         self.ancestors(inode, at);
         self.durable.union(&self.pending);
     }
@@ -155,13 +199,11 @@ impl<'a> Log<'a> {
     /// and was renamed since is not new: its rename waits for a commit.)
     fn ancestors(&mut self, inode: Ino, at: usize) {
         let atoms = self.space.timeline().atoms;
-        let names: Vec<AtomId> = (0..atoms.len())
-            .filter(|id| (self.commit..at).contains(&(atoms[*id].record as usize)) && atoms[*id].names(inode))
-            .collect();
+        let names = self.since(inode, at, true);
         let is_new = |id: &AtomId| matches!(atoms[*id].piece, Piece::Name { after: Some(i), .. } if i == inode);
         if names.first().is_some_and(is_new) {
             self.logged.insert(inode);
-            names.into_iter().for_each(|id| self.add(id));
+            names.iter().for_each(|id| self.add(*id));
         }
     }
 }
