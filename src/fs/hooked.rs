@@ -136,7 +136,7 @@ impl<F: Fs> HookedFs<F> {
         for (call, file) in delayed {
             let result = self.make(&call, file.as_deref()).await;
             if result.is_ok() {
-                self.shared.trace.record(call);
+                self.shared.trace.record(&call);
             }
             outcome = outcome.and(result);
         }
@@ -192,7 +192,7 @@ impl<F: Fs> HookedFs<F> {
         let result = made.await;
         if let Ok(value) = &result {
             amend(&mut call, value);
-            self.shared.trace.record(call.clone());
+            self.shared.trace.record(&call);
         }
         let settled = if call.is_change() { self.settle().await } else { Ok(()) };
         match action {

@@ -219,8 +219,9 @@ pub trait File: Send + Sync + 'static {
 /// Checks that `path` is one that [`Fs`] takes: relative, normal, no NUL, at most [`MAX_PATH_BYTES`], each component
 /// at most [`MAX_NAME_BYTES`].
 pub fn check_path(op: &'static str, path: &str) -> Result<()> {
-    let bad_name = |c: &str| c.is_empty() || c == "." || c == ".." || c.len() > MAX_NAME_BYTES;
-    let bad = path.len() > MAX_PATH_BYTES || path.contains('\0') || (!path.is_empty() && path.split('/').any(bad_name));
+    let bad_name = |c: &[u8]| matches!(c, b"" | b"." | b"..") || c.len() > MAX_NAME_BYTES;
+    let mut names = path.as_bytes().split(|b| *b == b'/');
+    let bad = path.len() > MAX_PATH_BYTES || path.as_bytes().contains(&0) || (!path.is_empty() && names.any(bad_name));
     if bad { Err(FsError::new(ErrorKind::InvalidInput, op, path)) } else { Ok(()) }
 }
 

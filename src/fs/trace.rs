@@ -128,13 +128,27 @@ impl fmt::Display for Call {
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
     calls: Arc<Mutex<Vec<Call>>>,
-    reads: bool,
+    keeps: Keeps,
+}
+
+/// What a record keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    #[default]
+    Changes,
+    All,
 }
 
 impl Trace {
     /// A record that holds the calls that only look as well; the default one holds those that change something.
     pub fn with_reads() -> Self {
-        Self { reads: true, ..Self::default() }
+        Self { keeps: Keeps::All, ..Self::default() }
+    }
+
+    /// One that stays empty: nobody will look at it.
+    pub fn off() -> Self {
+        Self { keeps: Keeps::Nothing, ..Self::default() }
     }
 
     /// The calls so far, each write by itself.
@@ -152,9 +166,9 @@ impl Trace {
         lines(&self.locked())
     }
 
-    pub(super) fn record(&self, call: Call) {
-        if self.reads || call.is_change() {
-            self.locked().push(call);
+    pub(super) fn record(&self, call: &Call) {
+        if self.keeps == Keeps::All || (self.keeps == Keeps::Changes && call.is_change()) {
+            self.locked().push(call.clone());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
 use sha2::Digest as _;
 use sha2::{Sha256, Sha512};
 
@@ -79,12 +80,15 @@ impl Digest {
     pub fn from_parts(algorithm: &str, hex: &str) -> Result<Self, InvalidWord> {
         let bad = |why| InvalidWord::new("digest", &format!("{algorithm}:{hex}"), why);
         let algorithm = Algorithm::from_name(algorithm).ok_or_else(|| bad("the algorithm is not sha256 or sha512"))?;
-        if hex.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(bad("its hexadecimal digits must be lower case"));
-        }
         let mut bytes = [0; 64];
-        hex::decode_to_slice(hex, &mut bytes[..algorithm.len_bytes()])
-            .map_err(|_| bad("it has a wrong number of hexadecimal digits or another character"))?;
+        let raw = &mut bytes[..algorithm.len_bytes()];
+        if hex.len() != 2 * raw.len() || HEXLOWER.decode_mut(hex.as_bytes(), raw).is_err() {
+            return Err(bad(if hex.bytes().any(|b| b.is_ascii_uppercase()) {
+                "its hexadecimal digits must be lower case"
+            } else {
+                "it has a wrong number of hexadecimal digits or another character"
+            }));
+        }
         Ok(Self { algorithm, bytes })
     }
 
@@ -95,7 +99,7 @@ impl Digest {
 
     /// The hexadecimal part.
     pub fn hex(&self) -> String {
-        hex::encode(self.as_bytes())
+        HEXLOWER.encode(self.as_bytes())
     }
 
     /// The bytes.
@@ -106,7 +110,12 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+        let mut hex = [0; 128];
+        let hex = &mut hex[..2 * self.algorithm.len_bytes()];
+        HEXLOWER.encode_mut(self.as_bytes(), hex);
+        f.write_str(self.algorithm.name())?;
+        f.write_str(":")?;
+        f.write_str(std::str::from_utf8(hex).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::env::clock::SimClock;
 use crate::env::limits::UPLOAD_PURGE_AGE_SECONDS;
 use crate::env::sync::hold;
 use crate::fs::hooked::{Action, HookedFs};
-use crate::fs::trace::Call;
+use crate::fs::trace::{Call, Trace};
 use crate::http::headers::Urls;
 use crate::http::run::Run;
 use crate::http::{Options, router};
@@ -86,8 +86,8 @@ pub async fn process(machine: SharedMachine, ledger: SharedLedger) -> turmoil::R
     let (gate, fs, world, collect_first) = {
         let mut machine = machine.borrow_mut();
         machine.boots += 1;
-        let fs =
-            ParkedFs::new(HookedFs::with_hook(machine.disk.clone(), hook(&machine, &ledger)), machine.gate.clone());
+        let hooked = HookedFs::with_trace(machine.disk.clone(), Trace::off(), hook(&machine, &ledger));
+        let fs = ParkedFs::new(hooked, machine.gate.clone());
         let world = World::new(Arc::new(machine.clock.clone()), machine.boots);
         (machine.gate.clone(), fs, world, std::mem::take(&mut machine.collect_first))
     };
