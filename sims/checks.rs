@@ -98,27 +98,25 @@ impl Verdict {
     }
 }
 
+/// Whether two disks hold the same, if that can be told.
+type Same<F> = fn(&F, &F) -> bool;
+
 /// Evaluates all probes, each (and then all together) on a copy of the bed's disk on which `damage` was done.
 fn look(bed: &Bed, damage: &dyn Fn(&SimFs)) -> Verdict {
-    look_through(bed, damage, |fs| fs)
+    look_through(bed, damage, |fs| fs, SimFs::holds_same)
 }
 
-fn look_through<F: Fs>(bed: &Bed, damage: &dyn Fn(&SimFs), wrap: impl Fn(SimFs) -> F) -> Verdict {
+fn look_through<F: Fs>(bed: &Bed, damage: &dyn Fn(&SimFs), wrap: impl Fn(SimFs) -> F, same: Same<F>) -> Verdict {
     let damaged = SimFs::with_tree(bed.tree.clone());
     damage(&damaged);
     // As the explorer has it: every path of any state, there or not.
-    let mut paths = files(&SimFs::with_tree(bed.tree.clone()));
-    paths.extend(files(&damaged));
+    let paths = [files(&SimFs::with_tree(bed.tree.clone())), files(&damaged)].concat();
     let (contents, world) = (&bed.workload.contents, || World::simulated(8));
-    let disk = || {
-        let fs = SimFs::with_tree(bed.tree.clone());
-        damage(&fs);
-        wrap(fs)
-    };
+    let disk = || wrap(SimFs::with_tree(damaged.tree()));
     let probes = probe::probes(&bed.workload, &bed.sessions, &Workload::serial_marks(bed.marks), &paths);
     let one = |probe| run_now(probe::evaluate(probe, contents, bed.strategy, disk(), world())).unwrap();
     let seen: Vec<_> = probes.iter().flat_map(one).collect();
-    let together = run_now(probe::evaluate_all(&probes, contents, bed.strategy, disk, world)).unwrap();
+    let together = run_now(probe::evaluate_all(&probes, contents, bed.strategy, disk, same, world)).unwrap();
     assert_eq!(together, seen, "probes that share a disk see what each sees alone");
     let mut verdict = Verdict::default();
     for observation in seen {
@@ -356,7 +354,7 @@ fn a_collection_that_sees_no_manifest_is_caught() {
             if hidden { Action::Fail(ErrorKind::NotFound) } else { Action::Run }
         })
     };
-    let verdict = look_through(&bed, &|_| {}, blind);
+    let verdict = look_through(&bed, &|_| {}, blind, |_, _| false);
     assert_eq!(verdict.broken(), BTreeSet::from(["gc-keeps-reachable"]), "{}", verdict.text());
 }
 
@@ -367,7 +365,7 @@ fn a_collection_that_removes_nothing_is_caught() {
         let removal = |name| matches!(name, "unlink" | "rmdir");
         HookedFs::with_hook(fs, move |call| if removal(call.name()) { Action::Drop } else { Action::Run })
     };
-    let verdict = look_through(&bed, &|_| {}, lazy);
+    let verdict = look_through(&bed, &|_| {}, lazy, |_, _| false);
     assert_eq!(verdict.broken(), BTreeSet::from(["gc-reclaims"]), "{}", verdict.text());
 }
 
@@ -394,7 +392,7 @@ fn a_registry_that_does_not_start_has_lost_everything() {
     let bed = Bed::new("durable", "retag", 9);
     let broken = |call: &pullplug::fs::trace::Call| call.name() == "syncfs";
     let dead = |fs| HookedFs::with_hook(fs, move |c| if broken(c) { Action::Fail(ErrorKind::Io) } else { Action::Run });
-    let verdict = look_through(&bed, &|_| {}, dead);
+    let verdict = look_through(&bed, &|_| {}, dead, |_, _| false);
     let expected = BTreeSet::from(["acked-survives", "recovery-idempotent", "tag-old-or-new"]);
     assert_eq!(verdict.broken(), expected, "{}", verdict.text());
 }

@@ -55,6 +55,11 @@ impl SimFs {
         Self(Arc::new(Mutex::new(Disk { base: tree.clone(), tree, ..Disk::default() })))
     }
 
+    /// A disk that holds `tree` and keeps no log: one that will not crash.
+    pub fn without_log(tree: Tree) -> Self {
+        Self(Arc::new(Mutex::new(Disk { tree, forgetful: true, ..Disk::default() })))
+    }
+
     /// A disk on which `log` was executed after `base`: the machine runs on, or a process on it crashed.
     pub fn replayed(base: Tree, log: Vec<Record>) -> Self {
         let mut tree = base.clone();
@@ -99,6 +104,11 @@ impl SimFs {
     /// The tree as readers see it now.
     pub fn tree(&self) -> Tree {
         self.lock().tree.clone()
+    }
+
+    /// Whether readers see the same here and there, inode by inode.
+    pub fn holds_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.lock().tree == other.tree()
     }
 
     /// A disk that holds `tree`, a crash state of `space`, and notes what of the undecided is read. With `keep_log`

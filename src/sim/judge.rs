@@ -28,8 +28,8 @@ pub fn judge(strategy: &str, tree: &Tree, contents: &Contents, ledger: &mut Ledg
     }
     let sessions: Vec<_> = ledger.sessions.values().cloned().collect();
     let probes = probe::expected(&oracle, contents, sessions.iter(), true, &paths);
-    let (disk, world) = (|| SimFs::with_tree(tree.clone()), || World::simulated(JUDGE_IDS));
-    let seen = run_now(probe::evaluate_all(&probes, contents, strategy, disk, world));
+    let (disk, world) = (|| SimFs::without_log(tree.clone()), || World::simulated(JUDGE_IDS));
+    let seen = run_now(probe::evaluate_all(&probes, contents, strategy, disk, SimFs::holds_same, world));
     // The one error there can be is an unknown strategy, and that one was opened before.
     for observation in seen.unwrap_or_default() {
         ledger.count(observation.invariant.name());

@@ -4,6 +4,7 @@
 //! says depends on nothing but the probe and what it reads there. So its verdict may be remembered by what it read.
 //! A link is looked at before any recovery, all else through a registry that was opened, and so recovered, anew.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Workload;
@@ -134,7 +135,8 @@ pub async fn evaluate<F: Fs>(
 }
 
 /// Looks at all of `probes`, and sees what each would see alone. Those that change nothing share a disk, and what was read
-/// there is what those that change something begin with. `disk` makes a copy of the surviving disk.
+/// there is what those that change something begin with. Where recovery changed nothing, links are what they were before
+/// it. `disk` makes a copy of the surviving disk; `same` tells whether two disks hold the same, if it can.
 ///
 /// Errors: as [`evaluate`].
 pub async fn evaluate_all<F: Fs>(
@@ -142,6 +144,7 @@ pub async fn evaluate_all<F: Fs>(
     contents: &Contents,
     strategy: &str,
     disk: impl Fn() -> F,
+    same: impl Fn(&F, &F) -> bool,
     world: impl Fn() -> World,
 ) -> Result<Vec<Observation>, OpenError> {
     let raw = disk();
@@ -150,10 +153,18 @@ pub async fn evaluate_all<F: Fs>(
     let fs = disk();
     let registry = Registry::open(strategy, fs.clone(), world()).await;
     let sight = registry.as_ref().map(|registry| Sight::new(registry, contents));
+    let is_unchanged = sight.is_ok() && same(&raw, &fs);
+    let mut links: BTreeMap<&str, Vec<Observation>> = BTreeMap::new();
     let mut all = Vec::new();
     for probe in probes {
         all.extend(match (probe, &sight) {
-            (Probe::RawLink(path), _) => link::judge(&*untouched, &raw, contents, path).await,
+            (Probe::RawLink(path), _) => {
+                let seen = link::judge(&*untouched, &raw, contents, path).await;
+                links.entry(path).or_insert(seen).clone()
+            }
+            (Probe::RecoveredLink(path), _) if is_unchanged && links.contains_key(path.as_str()) => {
+                links[path.as_str()].clone()
+            }
             (_, Err(e)) => not_started(probe, (*e).clone())?,
             (Probe::Upload { .. } | Probe::Collect(_) | Probe::Recovery(_), Ok(sight)) => {
                 let fs = disk();
