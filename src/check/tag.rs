@@ -12,12 +12,7 @@ use crate::oci::{Digest, Name, Reference, Tag};
 /// Judges a tag against what is expected of it.
 ///
 /// A tag that must be there is also read by its name, as a client does.
-pub async fn judge<F: Fs>(
-    sight: &Sight<'_, F>,
-    repo: &Name,
-    tag: &Tag,
-    expect: &TagExpect,
-) -> Vec<Observation> {
+pub async fn judge<F: Fs>(sight: &Sight<'_, F>, repo: &Name, tag: &Tag, expect: &TagExpect) -> Vec<Observation> {
     let object = Object::Tag(repo.clone(), tag.clone());
     let resolved = match sight.see(&object).await {
         Seen::Right(digest) => Ok(digest),
