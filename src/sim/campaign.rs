@@ -10,7 +10,7 @@ use super::schedule::ScheduleError;
 use super::world::{Options, run};
 
 /// Faults and states that a campaign is to have met: one that stays at zero says that nobody looked there.
-pub const SOMETIMES: [&str; 33] = [
+pub const SOMETIMES: [&str; 34] = [
     "power cuts",
     "power cuts that took something",
     "process crashes",
@@ -40,6 +40,7 @@ pub const SOMETIMES: [&str; 33] = [
     "blobs mounted",
     "manifests refused for a missing blob",
     "pushes tried again",
+    "chunks sent again",
     "uploads resumed",
     "uploads resumed after a crash",
     "images pulled and verified",

@@ -211,7 +211,7 @@ fn group(swarm: &Swarm, clients: u8) -> BoxedStrategy<Vec<Step>> {
             })),
         ),
         (swarm.deletes, one(delete(swarm, clients))),
-        (swarm.deletes, (push.clone(), delete(swarm, clients)).prop_map(|(push, delete)| vec![push, delete]).boxed()),
+        (swarm.deletes, pushed_and_deleted(&push)),
         (swarm.uploads, uploads(client.clone(), repo)),
         (swarm.collections, one(Just(Step::Collect))),
         (swarm.collections / 2, one(Just(Step::CollectOffline))),
@@ -227,6 +227,7 @@ fn group(swarm: &Swarm, clients: u8) -> BoxedStrategy<Vec<Step>> {
             one((client.clone(), link_fault(), ms()).prop_map(|(client, fault, ms)| Step::Link { client, fault, ms })),
         ),
         (swarm.link_faults, one(client.prop_map(|client| Step::Reset { client }))),
+        (swarm.link_faults, broken_upload(swarm, clients)),
         (swarm.disk_faults, one((disk_fault(), ms()).prop_map(|(fault, ms)| Step::Disk { fault, ms }))),
         (swarm.days, one((1..200u16).prop_map(|hours| Step::Advance { hours }))),
         (swarm.days, one(Just(Step::Purge))),
@@ -257,12 +258,41 @@ fn delete(swarm: &Swarm, clients: u8) -> BoxedStrategy<Step> {
     .boxed()
 }
 
+/// A client pushes, looks, deletes what it pushed or something in it, and looks or pushes again; the power may fail
+/// meanwhile.
+fn pushed_and_deleted(push: &BoxedStrategy<Step>) -> BoxedStrategy<Vec<Step>> {
+    (push.clone(), 0..3u8, 0..BLOBS, prop::option::weighted(0.3, cut(true)), any::<bool>())
+        .prop_map(|(push, what, blob, cut, again)| {
+            let Step::Push { client, repo, image, tag, .. } = push else { return vec![push] };
+            let pull = Step::Pull { client, repo, tag };
+            let delete = match what {
+                0 => Step::DeleteTag { client, repo, tag },
+                1 => Step::DeleteManifest { client, repo, image },
+                _ => Step::DeleteBlob { client, repo, blob },
+            };
+            [push, pull, delete].into_iter().chain(cut).chain([if again { push } else { pull }]).collect()
+        })
+        .boxed()
+}
+
 fn uploads(client: std::ops::Range<u8>, repo: std::ops::Range<u8>) -> BoxedStrategy<Vec<Step>> {
     let bytes = prop_oneof![Just(0u32), Just(512u32), 1..6000u32];
     (client, repo, 0..BLOBS, bytes, any::<bool>(), cut(false))
         .prop_map(|(client, repo, blob, bytes, crash, cut)| {
             let begin = Step::Begin { client, repo, blob, bytes };
             if crash { vec![begin, cut, Step::Resume { client }] } else { vec![begin, Step::Resume { client }] }
+        })
+        .boxed()
+}
+
+/// A push in small chunks whose answers are lost, or whose connection breaks.
+fn broken_upload(swarm: &Swarm, clients: u8) -> BoxedStrategy<Vec<Step>> {
+    let fault = prop_oneof![Just(LinkFault::LoseAnswers), Just(LinkFault::LoseRequests)];
+    (0..clients, 0..swarm.repositories, 0..IMAGES, 0..swarm.tags, prop::option::of(fault), 1..12u16, ms())
+        .prop_map(|(client, repo, image, tag, fault, wait_ms, ms)| {
+            let push = Step::Push { client, repo, image, tag, send: Send::Chunks(200), from: None };
+            let breaks = fault.map_or(Step::Reset { client }, |fault| Step::Link { client, fault, ms });
+            vec![push, Step::Wait { ms: wait_ms }, breaks]
         })
         .boxed()
 }

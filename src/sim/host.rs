@@ -74,6 +74,8 @@ pub struct Machine {
     pub hook: Option<Hook>,
     /// A planted bug of the server.
     pub around: Option<Around>,
+    /// Collections beside the serving are told that nobody pushes: a planted bug of the operator.
+    pub unfenced: bool,
 }
 
 /// Shared by the world and what runs in it, all on one thread.
@@ -134,7 +136,10 @@ pub async fn process(machine: SharedMachine, ledger: SharedLedger) -> turmoil::R
 
 async fn obey(registry: Registry<ServerFs>, command: Command, machine: SharedMachine, ledger: SharedLedger) {
     match command {
-        Command::Collect => collect(&registry, false, &machine, &ledger).await,
+        Command::Collect => {
+            let unfenced = machine.borrow().unfenced;
+            collect(&registry, unfenced, &machine, &ledger).await;
+        }
         Command::Purge => {
             // What cannot be removed now is removed the next time.
             let _ = registry.purge_uploads(UPLOAD_PURGE_AGE_SECONDS, false).await;

@@ -28,6 +28,7 @@ use super::schedule::{Choices, Goods, Schedule, ScheduleError};
 use super::step::{Step, Stop};
 use crate::disk::SimFs;
 use crate::disk::model::{self, PersistenceModel};
+use crate::disk::tree::Tree;
 use crate::env::choice::{Chooser, Recorder};
 use crate::env::clock::{SIM_EPOCH, SimClock};
 use crate::env::sync::hold;
@@ -56,6 +57,8 @@ pub struct Options {
     pub hook: Option<Hook>,
     /// A planted bug of the server; made anew with every start.
     pub around: Option<Around>,
+    /// A planted bug of the operator: collections beside the serving count on nobody pushing meanwhile.
+    pub unfenced: bool,
 }
 
 /// What came of a run.
@@ -100,6 +103,8 @@ struct Run<'s> {
     faults: Vec<faults::Active>,
     /// When the registry is started again; it is down until then.
     start_at: Option<u64>,
+    /// What the latest crash left, until it is judged.
+    left: Option<Tree>,
     failed_starts: u32,
     /// How the machine stops when the gate closes.
     how: Stop,
@@ -141,6 +146,7 @@ impl<'s> Run<'s> {
             collected: false,
             hook: options.hook.clone(),
             around: options.around.clone(),
+            unfenced: options.unfenced,
         }));
         let mut sim = turmoil::Builder::new()
             .epoch(UNIX_EPOCH + Duration::from_secs(SIM_EPOCH.0))
@@ -176,6 +182,7 @@ impl<'s> Run<'s> {
             disk_faults,
             faults: Vec::new(),
             start_at: None,
+            left: None,
             failed_starts: 0,
             how: Stop::Power,
             armed_until: 0,
@@ -248,8 +255,7 @@ impl<'s> Run<'s> {
             self.judge(&tree);
         }
         if self.start_at.is_some_and(|at| at <= now) {
-            self.start_at = None;
-            self.sim.bounce(REGISTRY);
+            self.start();
         }
         if self.serves() {
             self.failed_starts = 0;
@@ -310,7 +316,7 @@ impl<'s> Run<'s> {
     }
 
     /// Judges the disk as a crash would leave that takes nothing.
-    fn judge(&mut self, tree: &crate::disk::tree::Tree) {
+    fn judge(&mut self, tree: &Tree) {
         let mut ledger = hold(&self.ledger);
         let by_collection = ledger.counted("power cuts") == 0 && ledger.counted("collections") > 0;
         judge(&self.schedule.strategy, tree, &self.goods.contents, &mut ledger, by_collection);

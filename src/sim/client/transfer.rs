@@ -12,6 +12,9 @@ use crate::oci::{Digest, Name};
 use crate::sim::step::Send;
 use crate::workload::run::Session;
 
+/// How a session may not refuse its end, if it took everything before: the whole is another blob, the rest is not next.
+const REFUSALS: &[StatusCode] = &[StatusCode::BAD_REQUEST, StatusCode::RANGE_NOT_SATISFIABLE];
+
 impl Client {
     /// Uploads a blob that is not there; with `from`, tries to have it mounted first.
     pub(super) async fn upload(&mut self, repo: &Name, blob: &Digest, send: Send, from: Option<&Name>) -> Done {
@@ -28,7 +31,7 @@ impl Client {
                 hold(&self.ledger).count("blobs mounted");
                 return Ok(());
             }
-            return self.commit(repo, blob, &answer, 0, bytes).await;
+            return self.commit(repo, blob, &answer, 0, bytes, REFUSALS).await;
         }
         if send == Send::Whole {
             let path = format!("/v2/{repo}/blobs/uploads/?digest={blob}");
@@ -40,19 +43,25 @@ impl Client {
         if let Send::Chunks(len) = send {
             let len = (len as usize).max(1);
             while bytes.len() - sent > len {
-                match self.patch(&answer, sent, bytes.slice(sent..sent + len)).await {
-                    Ok(next) => {
-                        answer = next;
-                        sent += len;
-                    }
+                let chunk = bytes.slice(sent..sent + len);
+                let mut next = self.patch(&answer, sent, chunk.clone()).await;
+                if next.is_err() {
+                    // Perhaps it arrived and perhaps not: a second one must not count twice.
+                    hold(&self.ledger).count("chunks sent again");
+                    next = self.patch(&answer, sent, chunk).await;
+                }
+                match next {
+                    // What was told before a crash is no promise any more; what holds is from the session's begin on.
+                    Ok(next) => answer = Answer { crashes: answer.crashes, ..next },
                     Err(why) => return self.go_on(repo, blob, &answer, &why).await,
                 }
+                sent += len;
             }
         }
-        self.commit(repo, blob, &answer, sent, bytes.slice(sent..)).await
+        self.commit(repo, blob, &answer, sent, bytes.slice(sent..), REFUSALS).await
     }
 
-    /// After a chunk that was not answered: asks where the upload stands, and goes on from there.
+    /// After a chunk that was refused twice: asks where the upload stands, and goes on from there.
     async fn go_on(&mut self, repo: &Name, blob: &Digest, session: &Answer, why: &str) -> Done {
         let answer = self.wire.ask(Method::GET, &session.location, &[], None, Effect::Nothing).await;
         let answer = expect(answer, &[StatusCode::NO_CONTENT]).map_err(|e| format!("{why}; then {e}"))?;
@@ -60,39 +69,48 @@ impl Client {
         self.finish(repo, blob, &answer).await
     }
 
-    /// Sends what the session says that it lacks, and commits. A session that names an offset must take the rest from
-    /// there, and the whole must be what it should be.
+    /// Sends what the session says that it lacks, and commits.
     async fn finish(&mut self, repo: &Name, blob: &Digest, session: &Answer) -> Done {
         let bytes = self.bytes(blob)?;
-        let lie = |what: String| format!("the upload of {blob} to {repo} {what}");
         let offset = session.offset;
         if offset > bytes.len() {
-            let what = lie(format!("reports {offset} bytes, more than the {} that there are", bytes.len()));
-            hold(&self.ledger).find(Invariant::UploadOffsetTrue.name(), what);
+            let what = format!("reports {offset} bytes, more than the {} that there are", bytes.len());
+            self.lies(repo, blob, &what);
             return Err("the offset is not true".to_owned());
         }
-        let done = self.commit(repo, blob, session, offset, bytes.slice(offset..)).await;
-        // What was told before a crash is no promise any more.
-        let holds = hold(&self.ledger).counted("crashes") == session.crashes;
-        if let Err(why) = &done
-            && why.contains("400")
-            && holds
-        {
-            let what = lie(format!("reports {offset} of {} bytes, and the rest makes another blob", bytes.len()));
-            hold(&self.ledger).find(Invariant::UploadOffsetTrue.name(), what);
-        }
-        done
+        // A chunk that is still on its way may yet arrive: then the rest begins elsewhere.
+        self.commit(repo, blob, session, offset, bytes.slice(offset..), &REFUSALS[..1]).await
     }
 
-    /// PUT of what is left, and the digest.
-    async fn commit(&mut self, repo: &Name, blob: &Digest, session: &Answer, at: usize, rest: Bytes) -> Done {
+    /// PUT of what is left, and the digest. A session that took what is before `at` must take the rest from there, and
+    /// the whole must be what it should be: it may not refuse with one of `lies`.
+    async fn commit(
+        &mut self,
+        repo: &Name,
+        blob: &Digest,
+        session: &Answer,
+        at: usize,
+        rest: Bytes,
+        lies: &[StatusCode],
+    ) -> Done {
         let mark = if session.location.contains('?') { '&' } else { '?' };
         let path = format!("{}{mark}digest={blob}", session.location);
         let range = content_range(at, rest.len());
         let headers: Vec<_> = range.map(|r| ("content-range", r)).into_iter().collect();
         let event = Event::PutBlob { repo: repo.clone(), digest: *blob, upload: None };
         let answer = self.wire.ask(Method::PUT, &path, &headers, Some(rest), Effect::Created(event)).await;
+        let refused = answer.as_ref().is_ok_and(|answer| lies.contains(&answer.status));
+        // What was told before a crash is no promise any more.
+        if refused && hold(&self.ledger).counted("crashes") == session.crashes {
+            self.lies(repo, blob, &format!("took {at} bytes, and refuses the rest"));
+        }
         expect(answer, &[StatusCode::CREATED]).map(drop)
+    }
+
+    /// An upload session says what is not so.
+    fn lies(&self, repo: &Name, blob: &Digest, how: &str) {
+        let what = format!("the upload of {blob} to {repo} {how}");
+        hold(&self.ledger).find(Invariant::UploadOffsetTrue.name(), what);
     }
 
     async fn start(&mut self, repo: &Name) -> Result<Answer, String> {

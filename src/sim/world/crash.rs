@@ -37,7 +37,7 @@ impl Run<'_> {
         self.crash();
     }
 
-    /// The gate has closed: takes what the crash takes, judges, and prepares the next start.
+    /// The gate has closed: takes what the crash takes, and prepares the next start.
     pub(super) fn crash(&mut self) {
         let Some(cut) = self.machine.borrow().gate.cut() else { return };
         self.sim.crash(REGISTRY);
@@ -54,8 +54,7 @@ impl Run<'_> {
             }
         };
         self.count_crash(how, &cut.log);
-        self.judge(&tree);
-        hold(&self.ledger).lose_all();
+        self.left = Some(tree);
         {
             let mut machine = self.machine.borrow_mut();
             machine.disk = disk.clone();
@@ -66,6 +65,17 @@ impl Run<'_> {
         self.renew_disk_faults();
         self.start_at = Some(self.now() + DOWN_MS);
         self.how = Stop::Power;
+    }
+
+    /// The machine is started again. Answers that were on their way when it stopped have arrived by now, and bind it:
+    /// only then is judged what the crash left.
+    pub(super) fn start(&mut self) {
+        self.start_at = None;
+        if let Some(tree) = self.left.take() {
+            self.judge(&tree);
+        }
+        hold(&self.ledger).lose_all();
+        self.sim.bounce(REGISTRY);
     }
 
     fn count_crash(&self, how: Stop, log: &[Record]) {
