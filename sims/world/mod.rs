@@ -5,12 +5,16 @@ mod determinism;
 mod files;
 mod planted;
 mod scenarios;
+mod server_bugs;
 mod strategies;
 
 use pullplug::sim::generate::Wanted;
 use pullplug::sim::schedule::{Catalogue, SCHEDULE_VERSION, Schedule};
 use pullplug::sim::step::Step;
 use pullplug::sim::world::{Options, Outcome, run};
+
+/// Seeds within which everything that is wrong must be caught.
+const SEEDS: u64 = 200;
 
 /// Schedules of three clients and some fifty steps.
 fn wanted(strategy: &str, model: &str) -> Wanted {
