@@ -7,9 +7,14 @@ use super::{Invariant, Observation};
 use crate::env::World;
 use crate::fs::Fs;
 use crate::registry::{OpenError, Registry};
+use crate::strategy::Protocol;
 
 /// Recovers what `fs` holds, all of it: the part before serving, and the litter. A crash may cut it anywhere.
-pub async fn recover_everything<F: Fs>(strategy: &str, fs: F, world: World) -> Result<Registry<F>, OpenError> {
+pub async fn recover_everything<F: Fs, P: Protocol + ?Sized>(
+    strategy: &P,
+    fs: F,
+    world: World,
+) -> Result<Registry<F>, OpenError> {
     let registry = Registry::open(strategy, fs, world).await?;
     registry.collect_litter().await?;
     Ok(registry)
@@ -17,9 +22,9 @@ pub async fn recover_everything<F: Fs>(strategy: &str, fs: F, world: World) -> R
 
 /// Recovers everything, twice, on `fs`, on which a registry was opened before, and judges that each of `objects` that was
 /// right still is. They are those that were acknowledged; `before` shows a disk that holds the same.
-pub async fn judge<F: Fs>(
+pub async fn judge<F: Fs, P: Protocol + ?Sized>(
     before: &Sight<'_, F>,
-    strategy: &str,
+    strategy: &P,
     fs: &F,
     world: &World,
     objects: &[Object],
@@ -31,7 +36,7 @@ pub async fn judge<F: Fs>(
             right.push((object, seen));
         }
     }
-    let mut last = Err(OpenError::UnknownStrategy(strategy.to_owned()));
+    let mut last = Err(OpenError::UnknownStrategy(strategy.name().to_owned()));
     for _ in 0..2 {
         last = recover_everything(strategy, fs.clone(), world.clone()).await;
         if let Err(e) = &last {

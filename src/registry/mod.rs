@@ -22,7 +22,7 @@ use crate::env::World;
 use crate::env::clock::UnixSeconds;
 use crate::fs::Fs;
 use crate::oci::{Algorithm, Descriptor, Digest};
-use crate::strategy::{self, CollectOptions, Collected, Strategy};
+use crate::strategy::{self, CollectOptions, Collected, Protocol, Strategy};
 
 pub use crate::strategy::{Body, Error, Result};
 pub use blobs::BlobReader;
@@ -76,10 +76,10 @@ impl<F: Fs> Registry<F> {
         Self { descriptors: Some(Arc::new(DescriptorCache::new(max_entries))), ..self }
     }
 
-    /// Opens the registry that `fs` holds with the strategy called `name`, and recovers it: as a restart does.
-    pub async fn open(name: &str, fs: F, world: World) -> std::result::Result<Self, OpenError> {
-        let strategy = strategy::build(name, fs, world.clone());
-        let strategy = strategy.ok_or_else(|| OpenError::UnknownStrategy(name.to_owned()))?;
+    /// Opens the registry that `fs` holds, and recovers it: as a restart does.
+    pub async fn open<P: Protocol + ?Sized>(strategy: &P, fs: F, world: World) -> std::result::Result<Self, OpenError> {
+        let built = strategy.build(fs, world.clone());
+        let strategy = built.ok_or_else(|| OpenError::UnknownStrategy(strategy.name().to_owned()))?;
         let registry = Self::new(strategy, world);
         registry.recover().await?;
         Ok(registry)

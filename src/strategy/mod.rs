@@ -2,7 +2,7 @@
 //!
 //! A strategy is a whole protocol: uploads, blobs, manifests, tags, deletion, collection, recovery, **and** how its
 //! links are found by the checker. Reading goes through it too, since layouts differ. It awaits nothing but its
-//! [`Fs`] and the locks of [`crate::env`]. the registry puts the registry's rules on top (grammar,
+//! [`Fs`] and the locks of [`crate::env`]. The registry puts the registry's rules on top (grammar,
 //! manifests and what they reference); a strategy only stores.
 
 pub mod distribution;
@@ -281,6 +281,36 @@ pub trait Strategy<F: Fs>: Send + Sync {
 
     /// The path at which content of this (canonical) digest lies.
     fn content_path(&self, digest: &Digest) -> String;
+}
+
+/// What puts a commit protocol on any file system. Whatever runs or judges a registry takes one; each of [`NAMES`] is
+/// one, and so may yours be, from any crate.
+pub trait Protocol: Send + Sync {
+    /// The name in reports.
+    fn name(&self) -> &str;
+
+    /// The protocol on `fs`. `None` if there is no such protocol: only a name can be wrong.
+    fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>>;
+}
+
+impl Protocol for str {
+    fn name(&self) -> &str {
+        self
+    }
+
+    fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
+        build(self, fs, world)
+    }
+}
+
+impl Protocol for String {
+    fn name(&self) -> &str {
+        self
+    }
+
+    fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
+        build(self, fs, world)
+    }
 }
 
 /// The names of all strategies, in the order in which reports show them.

@@ -17,7 +17,7 @@ use crate::env::World;
 use crate::fs::Fs;
 use crate::oci::{Digest, Name, Tag, UploadId};
 use crate::registry::{OpenError, Registry};
-use crate::strategy;
+use crate::strategy::Protocol;
 
 /// One thing to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,16 +113,16 @@ pub fn expected<'s>(
 /// Looks. `fs` is a fresh copy of the surviving disk, which the probe may change; `contents` are the workload's.
 ///
 /// Errors: [`OpenError::UnknownStrategy`] alone. A registry that does not start is an observation.
-pub async fn evaluate<F: Fs>(
+pub async fn evaluate<F: Fs, P: Protocol + ?Sized>(
     probe: &Probe,
     contents: &Contents,
-    strategy: &str,
+    strategy: &P,
     fs: F,
     world: World,
 ) -> Result<Vec<Observation>, OpenError> {
     if let Probe::RawLink(path) = probe {
-        let unknown = || OpenError::UnknownStrategy(strategy.to_owned());
-        let strategy = strategy::build(strategy, fs.clone(), world).ok_or_else(unknown)?;
+        let unknown = || OpenError::UnknownStrategy(strategy.name().to_owned());
+        let strategy = strategy.build(fs.clone(), world).ok_or_else(unknown)?;
         return Ok(link::judge(&*strategy, &fs, contents, path).await);
     }
     match Registry::open(strategy, fs.clone(), world.clone()).await {
@@ -139,17 +139,17 @@ pub async fn evaluate<F: Fs>(
 /// it. `disk` makes a copy of the surviving disk; `same` tells whether two disks hold the same, if it can.
 ///
 /// Errors: as [`evaluate`].
-pub async fn evaluate_all<F: Fs>(
+pub async fn evaluate_all<F: Fs, P: Protocol + ?Sized>(
     probes: &[Probe],
     contents: &Contents,
-    strategy: &str,
+    strategy: &P,
     disk: impl Fn() -> F,
     same: impl Fn(&F, &F) -> bool,
     world: impl Fn() -> World,
 ) -> Result<Vec<Observation>, OpenError> {
     let raw = disk();
-    let untouched = strategy::build(strategy, raw.clone(), world());
-    let untouched = untouched.ok_or_else(|| OpenError::UnknownStrategy(strategy.to_owned()))?;
+    let untouched = strategy.build(raw.clone(), world());
+    let untouched = untouched.ok_or_else(|| OpenError::UnknownStrategy(strategy.name().to_owned()))?;
     let fs = disk();
     let registry = Registry::open(strategy, fs.clone(), world()).await;
     let sight = registry.as_ref().map(|registry| Sight::new(registry, contents));
@@ -185,15 +185,19 @@ pub async fn evaluate_all<F: Fs>(
 }
 
 /// A disk, and the registry that was opened on it.
-struct Disk<'a, F: Fs> {
-    strategy: &'a str,
+struct Disk<'a, F: Fs, P: ?Sized> {
+    strategy: &'a P,
     world: World,
     registry: &'a Registry<F>,
     fs: &'a F,
 }
 
 /// Looks through `sight`; a probe that changes something changes `disk`, which holds the same.
-async fn ask<F: Fs>(probe: &Probe, sight: &Sight<'_, F>, disk: &Disk<'_, F>) -> Vec<Observation> {
+async fn ask<F: Fs, P: Protocol + ?Sized>(
+    probe: &Probe,
+    sight: &Sight<'_, F>,
+    disk: &Disk<'_, F, P>,
+) -> Vec<Observation> {
     let (registry, fs, contents) = (disk.registry, disk.fs, sight.contents());
     match probe {
         Probe::RawLink(_) => Vec::new(),

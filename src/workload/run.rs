@@ -14,7 +14,7 @@ use crate::env::World;
 use crate::fs::Fs;
 use crate::oci::{Digest, Name, Reference, UploadId};
 use crate::registry::{Error, OpenError, Registry};
-use crate::strategy::CollectOptions;
+use crate::strategy::{CollectOptions, Protocol};
 
 /// The upload sessions that a run opened.
 pub type Sessions = BTreeMap<UploadKey, Session>;
@@ -58,8 +58,8 @@ pub enum RunError {
 }
 
 /// A registry and what its clients remember.
-pub struct Runner<'c, F: Fs> {
-    strategy: String,
+pub struct Runner<'c, F: Fs, P: Protocol + ?Sized = str> {
+    strategy: &'c P,
     fs: F,
     world: World,
     contents: &'c Contents,
@@ -69,8 +69,8 @@ pub struct Runner<'c, F: Fs> {
 
 /// Opens the registry on `fs` and runs `ops`; returns the upload sessions that they opened. `on_mark` is called when
 /// an operation begins and when it was answered, with its index in `ops`.
-pub async fn run<F: Fs>(
-    strategy: &str,
+pub async fn run<F: Fs, P: Protocol + ?Sized>(
+    strategy: &P,
     fs: F,
     world: World,
     contents: &Contents,
@@ -89,8 +89,8 @@ pub async fn run<F: Fs>(
 /// Goes on after a crash of the process behind the first `passed` of the marks of `ops`: opens the registry anew, tries
 /// what was under way again, and runs the rest, as clients do that got no answer. A blob that was being uploaded is
 /// sent again from its beginning; a deletion that finds nothing left has succeeded.
-pub async fn again<F: Fs>(
-    strategy: &str,
+pub async fn again<F: Fs, P: Protocol + ?Sized>(
+    strategy: &P,
     fs: F,
     world: World,
     contents: &Contents,
@@ -119,17 +119,17 @@ pub async fn again<F: Fs>(
     Ok(())
 }
 
-impl<'c, F: Fs> Runner<'c, F> {
+impl<'c, F: Fs, P: Protocol + ?Sized> Runner<'c, F, P> {
     /// Opens the registry that `fs` holds, as a restart does.
-    pub async fn open(strategy: &str, fs: F, world: World, contents: &'c Contents) -> Result<Self, RunError> {
+    pub async fn open(strategy: &'c P, fs: F, world: World, contents: &'c Contents) -> Result<Self, RunError> {
         let registry = Registry::open(strategy, fs.clone(), world.clone()).await?;
-        Ok(Self { strategy: strategy.to_owned(), fs, world, contents, registry, sessions: Sessions::new() })
+        Ok(Self { strategy, fs, world, contents, registry, sessions: Sessions::new() })
     }
 
     /// A further client of the same registry, who knows `sessions`.
     pub fn beside(&self, sessions: Sessions) -> Self {
-        let (strategy, fs, world) = (self.strategy.clone(), self.fs.clone(), self.world.clone());
-        Self { strategy, fs, world, contents: self.contents, registry: self.registry.clone(), sessions }
+        let (fs, world) = (self.fs.clone(), self.world.clone());
+        Self { strategy: self.strategy, fs, world, contents: self.contents, registry: self.registry.clone(), sessions }
     }
 
     /// The registry.
@@ -182,7 +182,7 @@ impl<'c, F: Fs> Runner<'c, F> {
                 registry.collect(options).await.map_err(refused)?;
             }
             Op::CollectLitter => drop(registry.collect_litter().await.map_err(refused)?),
-            Op::Restart => self.registry = Registry::open(&self.strategy, self.fs.clone(), self.world.clone()).await?,
+            Op::Restart => self.registry = Registry::open(self.strategy, self.fs.clone(), self.world.clone()).await?,
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::disk::SimFs;
 use crate::env::{World, run_now};
 use crate::explore::{Observation, Subject};
 use crate::fs::{FileKind, Fs};
+use crate::strategy::Protocol;
 
 /// The stream of identifiers of the setup.
 const SETUP_IDS: u64 = 1;
@@ -25,27 +26,35 @@ const AFTER_CRASH_IDS: u64 = 3;
 
 /// A strategy and a workload that runs on it.
 #[derive(Debug, Clone)]
-pub struct RegistrySubject {
-    strategy: String,
+pub struct RegistrySubject<P = String> {
+    strategy: P,
     workload: Workload,
     sessions: Sessions,
 }
 
 impl RegistrySubject {
-    /// The workload on the strategy called `strategy`. It is run once, on a disk that works, to learn the upload
-    /// sessions that it opens.
+    /// The workload on the strategy called `strategy`, one of [`NAMES`](crate::strategy::NAMES).
     ///
     /// Errors: there is no such strategy, or an operation of the workload is refused.
     pub fn new(strategy: &str, workload: Workload) -> Result<Self, RunError> {
-        let mut subject = Self { strategy: strategy.to_owned(), workload, sessions: Sessions::new() };
+        Self::of(strategy.to_owned(), workload)
+    }
+}
+
+impl<P: Protocol> RegistrySubject<P> {
+    /// The workload on any strategy. It is run once, on a disk that works, to learn the upload sessions that it opens.
+    ///
+    /// Errors: an operation of the workload is refused.
+    pub fn of(strategy: P, workload: Workload) -> Result<Self, RunError> {
+        let mut subject = Self { strategy, workload, sessions: Sessions::new() };
         let disk = SimFs::new();
         subject.set_up(&disk)?;
         subject.sessions = subject.run_on(disk, |_| {})?;
         Ok(subject)
     }
 
-    /// The name of the strategy.
-    pub fn strategy(&self) -> &str {
+    /// The strategy.
+    pub fn strategy(&self) -> &P {
         &self.strategy
     }
 
@@ -81,7 +90,7 @@ impl RegistrySubject {
     }
 }
 
-impl Subject for RegistrySubject {
+impl<P: Protocol> Subject for RegistrySubject<P> {
     type Probe = Probe;
 
     fn prepare(&self, disk: &SimFs) -> Result<(), String> {
