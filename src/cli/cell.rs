@@ -9,15 +9,15 @@ use crate::disk::SimFs;
 use crate::disk::crash::Loss;
 use crate::disk::model::PersistenceModel;
 use crate::env::World;
-use crate::explore::replay::{Crash, Stage, reproduce};
-use crate::explore::{self, Budget, Finding, Outcome, Run, Setting};
+use crate::explore::{self, Budget, Outcome, Run, Setting};
 use crate::oci::Tag;
-use crate::report::spec::{Spec, fingerprint};
-use crate::report::words::place;
-use crate::report::{Cell, Counterexample, Coverage, CutRecovery, DOCUMENT_VERSION, Document};
+use crate::report::case::Case;
+use crate::report::spec::Spec;
+use crate::report::{Cell, Counterexample, Coverage, DOCUMENT_VERSION, Document};
 use crate::strategy;
 use crate::workload::Workload;
 use crate::workload::image::{DEFAULT_TAG, Image, ImageLimits, RECORDED_LAYER_BYTES};
+use crate::workload::op::Op;
 use crate::workload::probe::Probe;
 use crate::workload::subject::RegistrySubject;
 
@@ -83,15 +83,18 @@ impl<'i> Scene<'i> {
 
     /// Explores under one model.
     pub fn explore(&self, model: &dyn PersistenceModel, args: &Exploration) -> Result<Cell, CliError> {
-        let setting =
-            Setting { model, loss: args.loss.into(), seed: args.input.seed, budget: budget(args.budget.get()) };
+        let budget = Budget::of(args.budget.get());
+        let setting = Setting { model, loss: args.loss.into(), seed: args.input.seed, budget };
         let watch = args.timings.then(Stopwatch::start);
         let outcome = explore::explore(&self.subject, &self.run, setting);
         let seconds = watch.map(Stopwatch::seconds);
         let mut findings = Vec::new();
         for invariant in Invariant::ALL {
             if let Some(finding) = outcome.findings.get(invariant.name()) {
-                findings.push(self.counterexample(finding, setting)?);
+                let told = self.case(model, setting.loss).counterexample(finding, |spec| self.replay_line(spec));
+                findings.push(told.map_err(|e| {
+                    CliError::internal(format!("a finding of {} cannot be reproduced: {e}", finding.invariant))
+                })?);
             }
         }
         Ok(self.cell(&outcome, setting, findings, seconds))
@@ -126,39 +129,18 @@ impl<'i> Scene<'i> {
         }
     }
 
-    /// Puts a finding into words. It is reproduced for that, so what is printed can be replayed.
-    fn counterexample(&self, finding: &Finding<Probe>, setting: Setting<'_>) -> Result<Counterexample, CliError> {
-        let crash = Crash::from(finding);
-        let again = reproduce(&self.subject, &self.run, setting.model, setting.loss, &crash)
-            .map_err(|e| CliError::internal(format!("a finding of {} cannot be reproduced: {e}", finding.invariant)))?;
-        let ops = &self.subject.workload().ops;
-        let at = |stage: &Stage| place(stage.space.records(), stage.cut, ops);
-        let lost = |stage: &Stage| -> Vec<String> {
-            let told = stage.space.describe_lost(&stage.lost, &stage.survivors);
-            told.into_iter().map(|effect| effect.what).collect()
-        };
-        let spec = Spec {
-            strategy: self.subject.strategy().to_owned(),
-            model: setting.model.name().to_owned(),
-            workload: self.subject.workload().name.clone(),
-            loss: setting.loss,
-            invariant: Some(finding.invariant.to_owned()),
-            run: Some(fingerprint(&self.run.log)),
-            crash,
-        };
-        let extra = usize::from(spec.crash.restarted_at.is_some()) + usize::from(again.recovery.is_some());
-        let lost_in_recovery = again.recovery.as_ref().map_or(0, |stage| stage.lost.len());
-        Ok(Counterexample {
-            invariant: finding.invariant,
-            detail: finding.detail.clone(),
-            restart_at: spec.crash.restarted_at.map(|cut| place(&self.run.log, cut, ops)),
-            crash_at: at(&again.workload),
-            lost: lost(&again.workload),
-            recovery: again.recovery.as_ref().map(|s| CutRecovery { crash_at: at(s), lost: lost(s) }),
-            replay: self.replay_line(&spec),
-            spec: spec.to_string(),
-            size: (extra, finding.lost.len() + lost_in_recovery, finding.cut.records),
-        })
+    /// What was explored, for words.
+    pub fn case<'a>(&'a self, model: &'a dyn PersistenceModel, loss: Loss) -> Case<'a, RegistrySubject, Op> {
+        let workload = self.subject.workload();
+        Case {
+            subject: &self.subject,
+            run: &self.run,
+            model,
+            loss,
+            strategy: self.subject.strategy(),
+            workload: &workload.name,
+            ops: &workload.ops,
+        }
     }
 
     fn replay_line(&self, spec: &Spec) -> String {
@@ -171,12 +153,6 @@ impl<'i> Scene<'i> {
         }
         format!("{line} {spec}")
     }
-}
-
-/// How a budget is spent: half on the workload, a quarter on restarts, a quarter on recoveries.
-fn budget(states: u64) -> Budget {
-    let states = usize::try_from(states).unwrap_or(usize::MAX);
-    Budget { states: states.div_ceil(2), restart_states: states / 4, recovery_states: states / 4 }
 }
 
 /// A document of these cells.

@@ -80,6 +80,14 @@ pub struct Budget {
     pub restart_states: usize,
 }
 
+impl Budget {
+    /// So many states in all: half for the workload, a quarter for restarts, a quarter for recoveries.
+    pub fn of(states: u64) -> Self {
+        let states = usize::try_from(states).unwrap_or(usize::MAX);
+        Self { states: states.div_ceil(2), restart_states: states / 4, recovery_states: states / 4 }
+    }
+}
+
 /// One cell of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting<'a> {

@@ -10,21 +10,30 @@ const SHORT_LOST: usize = 4;
 
 /// The short form: digests cut, few lost effects.
 pub fn short(cell: &Cell, finding: &Counterexample) -> String {
-    text(cell, finding, SHORT_LOST, shortened)
+    heading(cell, finding) + &lines(finding, SHORT_LOST, shortened)
 }
 
 /// The whole of it.
 pub fn long(cell: &Cell, finding: &Counterexample) -> String {
-    text(cell, finding, usize::MAX, str::to_owned)
+    heading(cell, finding) + &details(finding)
 }
 
-fn text(cell: &Cell, finding: &Counterexample, max_lost: usize, shown: impl Fn(&str) -> String) -> String {
+/// All but the heading.
+pub fn details(finding: &Counterexample) -> String {
+    lines(finding, usize::MAX, str::to_owned)
+}
+
+fn heading(cell: &Cell, finding: &Counterexample) -> String {
     let claimed = cell.broken_claims.contains(&finding.invariant);
     let (style, note) = if claimed { (BROKEN_CLAIM, ", which it claims to keep") } else { (BROKEN, "") };
-    let mut out = format!(
+    format!(
         "{STRONG}{}{STRONG:#} breaks {style}{}{style:#} under {}, {}{note}\n",
         cell.strategy, finding.invariant, cell.model, cell.workload
-    );
+    )
+}
+
+fn lines(finding: &Counterexample, max_lost: usize, shown: impl Fn(&str) -> String) -> String {
+    let mut out = String::new();
     let mut line = |label: &str, what: &str| {
         let _ = writeln!(out, "  {label:<10}{}", shown(what));
     };

@@ -5,6 +5,7 @@
 //! them where they do not belong. Nothing here runs, explores or prints anything, and nothing depends on the time:
 //! the same seed gives the same bytes.
 
+pub mod case;
 pub mod counterexample;
 pub mod detail;
 pub mod difference;

@@ -1,17 +1,16 @@
 //! A schedule, call by call, up to the crash: what was done, and what of it was lost.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::words::{counted, place, shortened, step};
 use super::{BROKEN, BROKEN_CLAIM};
 use crate::disk::describe::LostEffect;
 use crate::explore::replay::Stage;
-use crate::workload::op::Op;
 
 /// Every step of `stage` that was executed, numbered as in a [`super::spec::Spec`], with what was lost beneath it; then
 /// the place of the crash (`what` names it). `restarted_after` is the number of steps before the process was restarted.
-pub fn render(stage: &Stage, ops: &[Op], what: &str, restarted_after: Option<usize>) -> String {
+pub fn render<O: Display>(stage: &Stage, ops: &[O], what: &str, restarted_after: Option<usize>) -> String {
     let records = stage.space.records();
     let mut lost: BTreeMap<usize, Vec<LostEffect>> = BTreeMap::new();
     for effect in stage.space.describe_lost(&stage.lost, &stage.survivors) {

@@ -1,7 +1,8 @@
 //! Small pieces of text that all reports share.
 
+use std::fmt::Display;
+
 use crate::disk::effect::{Cut, Record, What};
-use crate::workload::op::Op;
 
 /// Hexadecimal digits of a digest that are left in what people read.
 const DIGEST_DIGITS: usize = 12;
@@ -57,7 +58,7 @@ pub fn counted(n: u64, noun: &str) -> String {
 }
 
 /// A step of a schedule: the call, or which of `ops` began or was answered.
-pub fn step(record: &Record, ops: &[Op]) -> String {
+pub fn step<O: Display>(record: &Record, ops: &[O]) -> String {
     let What::Mark(mark) = record.what else { return record.call.clone() };
     let Some(op) = ops.get(mark as usize / 2) else { return record.call.clone() };
     let what = if mark % 2 == 0 { "begins" } else { "answered" };
@@ -65,7 +66,7 @@ pub fn step(record: &Record, ops: &[Op]) -> String {
 }
 
 /// Where a schedule stops: `after step 57, rename a -> b`.
-pub fn place(log: &[Record], cut: Cut, ops: &[Op]) -> String {
+pub fn place<O: Display>(log: &[Record], cut: Cut, ops: &[O]) -> String {
     let at = cut.records as usize;
     match (cut.inside, at.checked_sub(1).and_then(|last| log.get(last)), log.get(at)) {
         (Some(done), _, Some(record)) => {
@@ -80,6 +81,7 @@ pub fn place(log: &[Record], cut: Cut, ops: &[Op]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::op::Op;
 
     #[test]
     fn digests_and_ids_are_cut_and_nothing_else_is() {

@@ -1,0 +1,121 @@
+//! What was explored, and its findings in words.
+//!
+//! A finding is reproduced for that, so that what is printed can be seen again.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::spec::{Spec, fingerprint};
+use super::words::{counted, place, shortened};
+use super::{BROKEN_CLAIM, Counterexample, CutRecovery, GOOD, STRONG, difference, schedule};
+use crate::disk::crash::Loss;
+use crate::disk::model::PersistenceModel;
+use crate::explore::replay::{Crash, Impossible, Reproduced, Stage, reproduce};
+use crate::explore::{Finding, Observation, Run, Subject};
+
+/// A subject, its run, and how its crashes were chosen.
+pub struct Case<'a, S, O> {
+    /// What was run.
+    pub subject: &'a S,
+    /// What it did.
+    pub run: &'a Run,
+    /// The persistence model.
+    pub model: &'a dyn PersistenceModel,
+    /// How the machine stops.
+    pub loss: Loss,
+    /// Who is judged: the strategy.
+    pub strategy: &'a str,
+    /// At what: the workload.
+    pub workload: &'a str,
+    /// The operations, by which marks are named: two for each.
+    pub ops: &'a [O],
+}
+
+impl<S: Subject, O: Display> Case<'_, S, O> {
+    /// A finding in words; `replay` says how to see it again.
+    ///
+    /// Errors: the run is not the one that it was found on.
+    pub fn counterexample(
+        &self,
+        finding: &Finding<S::Probe>,
+        replay: impl FnOnce(&Spec) -> String,
+    ) -> Result<Counterexample, Impossible> {
+        let crash = Crash::from(finding);
+        let again = self.reproduce(&crash)?;
+        let at = |stage: &Stage| place(stage.space.records(), stage.cut, self.ops);
+        let lost = |stage: &Stage| -> Vec<String> {
+            let told = stage.space.describe_lost(&stage.lost, &stage.survivors);
+            told.into_iter().map(|effect| effect.what).collect()
+        };
+        let spec = Spec {
+            strategy: self.strategy.to_owned(),
+            model: self.model.name().to_owned(),
+            workload: self.workload.to_owned(),
+            loss: self.loss,
+            invariant: Some(finding.invariant.to_owned()),
+            run: Some(fingerprint(&self.run.log)),
+            crash,
+        };
+        let extra = usize::from(spec.crash.restarted_at.is_some()) + usize::from(again.recovery.is_some());
+        let lost_in_recovery = again.recovery.as_ref().map_or(0, |stage| stage.lost.len());
+        Ok(Counterexample {
+            invariant: finding.invariant,
+            detail: finding.detail.clone(),
+            restart_at: spec.crash.restarted_at.map(|cut| place(&self.run.log, cut, self.ops)),
+            crash_at: at(&again.workload),
+            lost: lost(&again.workload),
+            recovery: again.recovery.as_ref().map(|s| CutRecovery { crash_at: at(s), lost: lost(s) }),
+            replay: replay(&spec),
+            spec: spec.to_string(),
+            size: (extra, finding.lost.len() + lost_in_recovery, finding.cut.records),
+        })
+    }
+
+    /// The crash again.
+    ///
+    /// Errors: there is no such crash.
+    pub fn reproduce(&self, crash: &Crash) -> Result<Reproduced, Impossible> {
+        reproduce(self.subject, self.run, self.model, self.loss, crash)
+    }
+
+    /// Call by call what was done and what of it was lost; then what survived, against what was there.
+    pub fn story(&self, crash: &Crash, again: &Reproduced) -> String {
+        let what = match self.loss {
+            Loss::PowerCut => "the power fails",
+            Loss::ProcessCrash => "the process crashes",
+            Loss::LyingDisk => "the power fails, and the disk had ignored all syncs,",
+        };
+        let restarted = crash.restarted_at.map(|cut| cut.records as usize + usize::from(cut.inside.is_some()));
+        let mut out = schedule::render(&again.workload, self.ops, what, restarted) + &trees(&again.workload);
+        if let Some(recovery) = &again.recovery {
+            out.push_str(&format!("\n{STRONG}Recovery from that{STRONG:#}\n\n"));
+            out.push_str(&schedule::render(recovery, self.ops, what, None));
+            out.push_str(&trees(recovery));
+        }
+        out
+    }
+}
+
+fn trees(stage: &Stage) -> String {
+    let what =
+        format!("\n{STRONG}What survived, against what was there{STRONG:#} (- lost, + found again, ~ other)\n\n");
+    what + &difference::render(&stage.surviving(), &stage.executed())
+}
+
+/// What `seen` says of `invariant`, or of all: the text, and whether it is broken.
+pub fn verdict(invariant: Option<&str>, seen: &[Observation]) -> (String, bool) {
+    let asked = |o: &Observation| invariant.is_none_or(|i| i == o.invariant);
+    let broken: BTreeSet<(bool, &str, &str)> =
+        seen.iter().filter_map(|o| Some((!asked(o), o.invariant, o.violation.as_deref()?))).collect();
+    let mut out = format!("\n{STRONG}Verdict{STRONG:#}\n\n");
+    for (_, invariant, detail) in &broken {
+        out.push_str(&format!("  {BROKEN_CLAIM}{invariant}{BROKEN_CLAIM:#}: {}\n", shortened(detail)));
+    }
+    if broken.iter().any(|(other, ..)| !other) {
+        return (out, true);
+    }
+    let name = invariant.unwrap_or("every invariant");
+    let looked = counted(seen.iter().filter(|o| asked(o)).count() as u64, "time");
+    out.push_str(&format!("  {GOOD}{name} holds{GOOD:#}, looked at {looked}\n"));
+    (out, false)
+}
