@@ -12,6 +12,7 @@ mod fs_contract;
 mod fs_hooked;
 mod fs_machine;
 mod fs_real;
+mod harness;
 mod http;
 mod http_auth;
 mod litmus;

@@ -31,6 +31,7 @@
 //! | [`workload`] | what clients do and with which images; a registry under a workload is one `Subject` |
 //! | [`sim`] | the whole world on one seed: clients and the registry over HTTP on a simulated network, with a disk that interleaves and fails; schedules |
 //! | [`report`] | matrices, counterexamples, JSON |
+//! | [`harness`] | the library for your own tests: scenarios, an explorer that asserts, messages that tell all |
 //! | [`cli`] | arguments, commands, exit codes |
 //!
 //! # Vocabulary
@@ -70,8 +71,8 @@
 //!
 //! **You write a registry.** `pullplug ops --strategy durable --workload push` lists the calls of a protocol that
 //! survives; `pullplug explore --strategy distribution-2.8 --model ext4-ordered --workload retag` shows how one does
-//! not. To have your own judged, write a [`Strategy`](strategy::Strategy) over the port [`fs`], add it to
-//! [`strategy::build`] and its name to [`strategy::NAMES`]; workloads, invariants and commands then know it.
+//! not. To have your own judged, write a [`Strategy`](strategy::Strategy) over the port [`fs`], in any crate; [`harness`]
+//! shows the test. Added to [`strategy::build`] and [`strategy::NAMES`], the commands know it too.
 //!
 //! **You study crash consistency.** Begin with [`disk::model`]: one file a model, each with its rules and sources;
 //! `snapshots/litmus_*` shows all outcomes of some fifty small programs under each. Every cell of the comparison is a
@@ -93,60 +94,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **You have a storage protocol of your own.** Implement [`Subject`](explore::Subject): how it runs, how it recovers,
-//! what to look at. Here a file is replaced by a rename, and a sync was forgotten:
+//! **You have a storage protocol of your own.** Begin with [`harness`]: a few closures over the port, one test. Here a
+//! file is replaced by a rename, and a sync was forgotten:
 //!
 //! ```
-//! use pullplug::disk::{SimFs, crash::Loss, model};
-//! use pullplug::env::run_now;
-//! use pullplug::explore::{Budget, Observation, Run, Setting, Subject, explore};
-//! use pullplug::fs::{FileExt, FileKind, Fs, FsError, FsExt, OpenMode};
+//! use pullplug::fs::{FileExt, Fs, FsExt, OpenMode, Result};
+//! use pullplug::{Explorer, Scenario, harness::ensure};
 //!
-//! struct Replace;
-//!
-//! fn put(disk: &SimFs, text: &'static [u8]) -> Result<(), String> {
-//!     let calls = async {
-//!         let file = disk.open("conf.tmp", OpenMode::Create).await?;
-//!         file.write_full(0, text.into()).await?; // and no file.sync_all()
-//!         disk.rename("conf.tmp", "conf").await?;
-//!         disk.sync_dir("").await
-//!     };
-//!     run_now(calls).map_err(|e: FsError| e.to_string())
+//! async fn put(fs: &impl Fs, text: &'static str) -> Result<()> {
+//!     let file = fs.open("conf.tmp", OpenMode::Create).await?;
+//!     file.write_full(0, text.into()).await?; // and no file.sync_all()
+//!     fs.rename("conf.tmp", "conf").await?;
+//!     fs.sync_dir("").await
 //! }
 //!
-//! impl Subject for Replace {
-//!     type Probe = ();
-//!
-//!     fn prepare(&self, disk: &SimFs) -> Result<(), String> {
-//!         put(disk, b"old")
-//!     }
-//!     fn run(&self, disk: &SimFs) -> Result<(), String> {
-//!         put(disk, b"new")
-//!     }
-//!     fn recover(&self, _: &SimFs) -> Result<(), String> {
-//!         Ok(())
-//!     }
-//!     fn restart(&self, disk: &SimFs, _: usize) -> Result<(), String> {
-//!         self.run(disk)
-//!     }
-//!     fn probes(&self, _: usize, _: &[(String, FileKind)]) -> Vec<()> {
-//!         vec![()]
-//!     }
-//!     fn evaluate(&self, (): &(), disk: &SimFs) -> Vec<Observation> {
-//!         let found = run_now(disk.read("conf", 1024));
-//!         let good = matches!(&found, Ok(text) if text == "old" || text == "new");
-//!         vec![Observation { invariant: "old-or-new", violation: (!good).then(|| format!("{found:?}")) }]
-//!     }
-//! }
-//!
-//! let run = Run::of(&Replace)?;
-//! let broken = |name| {
-//!     let budget = Budget { states: 1000, recovery_states: 0, restart_states: 100 };
-//!     let setting = Setting { model: model::named(name).unwrap(), loss: Loss::PowerCut, seed: 1, budget };
-//!     explore(&Replace, &run, setting).violations.contains_key("old-or-new")
+//! let replace = || {
+//!     Scenario::new("replace")
+//!         .setup(async |fs| put(fs, "old").await)
+//!         .step("put new", async |fs| put(fs, "new").await)
+//!         .invariant("old-or-new", async |fs, _| {
+//!             let text = fs.read("conf", 100).await?;
+//!             ensure(text == "old" || text == "new", format!("it holds {text:?}"))
+//!         })
 //! };
-//! assert!(broken("ext4-ordered"), "the new name can be there with zeros for bytes");
-//! assert!(!broken("journal"), "where all persists in order it is right");
+//! Explorer::new(replace()).model("journal").assert_safe(); // where all persists in order
+//! let seen = Explorer::new(replace()).model("ext4-ordered").explore()?;
+//! assert!(!seen.is_safe(), "the new name can be there with zeros for bytes");
+//! println!("{seen}");
 //! # Ok::<(), String>(())
 //! ```
 
@@ -157,6 +131,7 @@ pub mod disk;
 pub mod env;
 pub mod explore;
 pub mod fs;
+pub mod harness;
 pub mod http;
 pub mod oci;
 pub mod proxy;
@@ -165,3 +140,5 @@ pub mod report;
 pub mod sim;
 pub mod strategy;
 pub mod workload;
+
+pub use harness::{Explorer, Scenario};

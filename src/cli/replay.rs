@@ -30,8 +30,7 @@ pub fn run(args: ReplayArgs) -> Result<u8, CliError> {
             .help("give the --seed and --image that it was found with, and use the same version of pullplug"));
     }
     let case = scene.case(model, spec.loss);
-    let again =
-        case.reproduce(&spec.crash).map_err(|e| CliError::bad_input(format!("there is no such crash: {e}")))?;
+    let again = case.reproduce(&spec.crash).map_err(|e| CliError::bad_input(format!("there is no such crash: {e}")))?;
     let (verdict, broken) = case::verdict(spec.invariant.as_deref(), &again.judge(&scene.subject));
     let heading = format!("{STRONG}{} under {}, {}{STRONG:#}\n\n", spec.strategy, spec.model, spec.workload);
     output::print(&format!("{heading}{}{verdict}", case.story(&spec.crash, &again)))?;

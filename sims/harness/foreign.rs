@@ -1,0 +1,98 @@
+//! A commit protocol that pullplug does not know: it wraps `durable`, and may leave something out.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pullplug::Explorer;
+use pullplug::env::World;
+use pullplug::env::clock::UnixSeconds;
+use pullplug::fs::Fs;
+use pullplug::oci::{Digest, Name, Tag, UploadId};
+use pullplug::strategy::durable::Durable;
+use pullplug::strategy::{Blob, Body, CollectOptions, Collected, Link, Protocol, Result, Strategy};
+use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
+
+use super::{assert_message, message};
+
+/// Starts on what it finds, as if it were durable, or does not.
+struct Hasty {
+    recovers: bool,
+}
+
+impl Protocol for Hasty {
+    fn name(&self) -> &str {
+        "hasty"
+    }
+
+    fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
+        Some(Box::new(Wrapped { inner: Durable::new(fs, world), recovers: self.recovers }))
+    }
+}
+
+struct Wrapped<F: Fs> {
+    inner: Durable<F>,
+    recovers: bool,
+}
+
+/// Passes calls on.
+macro_rules! passed_on {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {
+        #[async_trait]
+        impl<F: Fs> Strategy<F> for Wrapped<F> {
+            fn name(&self) -> &'static str {
+                "hasty"
+            }
+
+            fn claims(&self, model: &str, invariant: &str) -> bool {
+                self.inner.claims(model, invariant)
+            }
+
+            async fn recover(&self) -> Result<()> {
+                if self.recovers { self.inner.recover().await } else { Ok(()) }
+            }
+
+            fn content_path(&self, digest: &Digest) -> String {
+                self.inner.content_path(digest)
+            }
+
+            $(async fn $name(&self, $($arg: $ty),*) -> Result<$out> {
+                self.inner.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+passed_on! {
+    collect_litter() -> u64;
+    start_upload(repo: &Name) -> UploadId;
+    upload_offset(repo: &Name, id: &UploadId) -> u64;
+    append(repo: &Name, id: &UploadId, at: Option<u64>, body: &mut dyn Body) -> u64;
+    cancel_upload(repo: &Name, id: &UploadId) -> ();
+    commit(repo: &Name, id: &UploadId, digest: &Digest, at: Option<u64>, last: &mut dyn Body) -> u64;
+    mount(repo: &Name, from: &Name, digest: &Digest) -> u64;
+    has_content(digest: &Digest) -> bool;
+    open_blob(repo: &Name, digest: &Digest) -> Blob<F::File>;
+    delete_blob(repo: &Name, digest: &Digest) -> ();
+    put_manifest(repo: &Name, digest: &Digest, bytes: &Bytes, needs: &[Digest], tag: Option<&Tag>) -> ();
+    get_manifest(repo: &Name, digest: &Digest) -> Bytes;
+    delete_manifest(repo: &Name, digest: &Digest) -> ();
+    resolve_tag(repo: &Name, tag: &Tag) -> Digest;
+    delete_tag(repo: &Name, tag: &Tag) -> ();
+    tags(repo: &Name) -> Vec<Tag>;
+    revisions(repo: &Name) -> Vec<Digest>;
+    repositories() -> Vec<Name>;
+    collect(options: CollectOptions) -> Collected;
+    purge_uploads(before: UnixSeconds, dry_run: bool) -> u64;
+    links_at(path: &str) -> Vec<Link>;
+}
+
+fn explorer(recovers: bool) -> Explorer<RegistrySubject<Hasty>> {
+    let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
+    let push = Workload::named("push", &first, &second).unwrap();
+    Explorer::new(RegistrySubject::of(Hasty { recovers }, push).unwrap()).model("posix").budget(16_000)
+}
+
+#[test]
+fn a_strategy_from_another_crate_is_judged_as_ours_are() {
+    explorer(true).budget(4000).assert_safe();
+    assert_message("harness-foreign", &message(&explorer(false)));
+}

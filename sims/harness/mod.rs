@@ -1,0 +1,182 @@
+//! The library as another crate uses it: through its public API alone.
+
+mod foreign;
+
+use pullplug::disk::model;
+use pullplug::explore::{Observation, Subject};
+use pullplug::fs::{File, FileExt, FileKind, Fs, FsExt, OpenMode, Result};
+use pullplug::harness::{Story, ensure};
+use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
+use pullplug::{Explorer, Scenario};
+
+/// Replaces `conf`.
+async fn save(fs: &impl Fs, text: &'static str, sync: bool) -> Result<()> {
+    let file = fs.open("conf.tmp", OpenMode::Create).await?;
+    file.write_full(0, text.into()).await?;
+    if sync {
+        file.sync_all().await?;
+    }
+    fs.rename("conf.tmp", "conf").await?;
+    fs.sync_dir("").await
+}
+
+fn config(sync: bool) -> Scenario {
+    Scenario::new("config")
+        .setup(async move |fs| save(fs, "old", sync).await)
+        .step("save new", async move |fs| save(fs, "new", sync).await)
+        .invariant("old-or-new", async |fs, at| {
+            let text = fs.read("conf", 100).await?;
+            ensure(text == "new" || (at.answered == 0 && text == "old"), format!("it holds {text:?}"))
+        })
+}
+
+/// What a test of this subject fails with.
+fn message<S: Story>(explorer: &Explorer<S>) -> String {
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| explorer.assert_safe())).unwrap_err();
+    failed.downcast_ref::<String>().expect("a message").clone()
+}
+
+fn assert_message(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[test]
+fn a_failure_tells_all_that_it_takes() {
+    let explorer = Explorer::new(config(false)).models(model::ALL);
+    let text = message(&explorer);
+    assert_message("harness-config", &text);
+    let crash = text.split("assert_safe_at(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let (story, broken) = explorer.replay(crash).unwrap();
+    assert!(broken && story.contains("old-or-new: it holds"), "{story}");
+    assert!(
+        text.ends_with(story.split("\nVerdict").next().unwrap()),
+        "the crash that is named is the one that is told"
+    );
+    let changed = Explorer::new(config(true)).replay(crash).unwrap_err();
+    assert!(changed.contains("makes other calls now"), "{changed}");
+}
+
+#[test]
+fn what_is_known_may_be_allowed() {
+    let careful = || Explorer::new(config(true));
+    let broken: Vec<_> = careful().explore().unwrap().broken().collect();
+    assert_eq!(broken, [("posix-split-rename", "old-or-new")]);
+    careful().allow("posix-split-rename", "old-or-new").assert_safe();
+    careful().model("xfs").assert_safe();
+}
+
+#[test]
+fn the_same_seed_gives_the_same_words() {
+    let text = || Explorer::new(config(false)).model("posix").budget(50).seed(7).explore().unwrap().to_string();
+    assert_eq!(text(), text());
+}
+
+#[test]
+fn what_cannot_be_explored_is_no_success() {
+    let none = Explorer::new(Scenario::new("idle").step("nothing", async |_| Ok::<_, String>(())));
+    assert!(none.explore().unwrap_err().contains("needs an invariant"));
+    let fails = Explorer::new(config(true).step("fail", async |fs| fs.unlink("none").await));
+    assert!(fails.explore().unwrap_err().contains("does not even work without a crash: fail: unlink"));
+    let nowhere = Explorer::new(config(true)).models([]);
+    assert!(nowhere.explore().unwrap_err().contains("there is no model"));
+}
+
+/// A log whose recovery forgets to cut off what is torn: a record that is written after that cannot be read.
+struct Appended {
+    file: pullplug::disk::SimFile,
+    end: u64,
+    lines: Vec<String>,
+}
+
+async fn log(fs: pullplug::disk::SimFs, cut: bool) -> Result<Appended> {
+    let file = fs.open("log", OpenMode::Create).await?;
+    fs.sync_dir("").await?;
+    let text = fs.read("log", 1 << 16).await?;
+    let whole = text.split_inclusive(|b| *b == b'\n').take_while(|line| line.ends_with(b"!\n"));
+    let lines: Vec<String> = whole.map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    let whole = lines.iter().map(String::len).sum::<usize>() as u64;
+    if cut {
+        file.set_len(whole).await?;
+    }
+    Ok(Appended { end: if cut { whole } else { text.len() as u64 }, file, lines })
+}
+
+fn appending(cut: bool) -> Scenario<Appended> {
+    let append = async |log: &mut Appended, line: String| {
+        log.file.write_full(log.end, line.clone().into()).await?;
+        log.end += line.len() as u64;
+        log.lines.push(line);
+        log.file.sync_data().await
+    };
+    // Two sectors each: a write may be cut between them.
+    let line = |i: usize| format!("{}!\n", ["one ", "two "][i].repeat(200));
+    Scenario::open("log", async move |fs| log(fs, cut).await)
+        .step("append one", async move |log| append(log, line(0)).await)
+        .step("append two", async move |log| append(log, line(1)).await)
+        .retry()
+        .each("answered-is-there", 0..2, async move |log, i, at| {
+            ensure(*i >= at.answered || log.lines.contains(&line(*i)), format!("line {i} is gone"))
+        })
+}
+
+#[test]
+fn a_crash_before_the_crash_is_tried_too() {
+    let whole = Explorer::new(appending(true)).explore().unwrap();
+    assert!(whole.is_safe() && whole.explored.iter().any(|e| e.outcome.restart_states > 0), "{whole}");
+    let torn = Explorer::new(appending(false)).explore().unwrap().to_string();
+    assert!(torn.contains("line 0 is gone") && torn.contains("the process crashes and is started again"), "{torn}");
+}
+
+/// A registry's own subject, with an invariant beside those of registries: subjects can be wrapped.
+struct Watched(RegistrySubject);
+
+impl Subject for Watched {
+    type Probe = Option<<RegistrySubject as Subject>::Probe>;
+
+    fn prepare(&self, disk: &pullplug::disk::SimFs) -> std::result::Result<(), String> {
+        self.0.prepare(disk)
+    }
+    fn run(&self, disk: &pullplug::disk::SimFs) -> std::result::Result<(), String> {
+        self.0.run(disk)
+    }
+    fn recover(&self, disk: &pullplug::disk::SimFs) -> std::result::Result<(), String> {
+        self.0.recover(disk)
+    }
+    fn restart(&self, disk: &pullplug::disk::SimFs, marks: usize) -> std::result::Result<(), String> {
+        self.0.restart(disk, marks)
+    }
+    fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Self::Probe> {
+        let probes = self.0.probes(marks, paths);
+        probes.into_iter().map(Some).chain([None]).collect()
+    }
+    fn evaluate(&self, probe: &Self::Probe, disk: &pullplug::disk::SimFs) -> Vec<Observation> {
+        match probe {
+            Some(probe) => self.0.evaluate(probe, disk),
+            None => {
+                let top = pullplug::env::run_now(disk.list("docker/registry/v2/blobs")).unwrap();
+                let violation = (!top.is_empty()).then(|| "a blob is there".to_owned());
+                vec![Observation { invariant: "no-blob-ever", violation }]
+            }
+        }
+    }
+}
+
+impl Story for Watched {
+    fn title(&self) -> [String; 2] {
+        self.0.title()
+    }
+    fn operations(&self) -> Vec<String> {
+        self.0.operations()
+    }
+}
+
+#[test]
+fn subjects_of_any_kind_are_explored() {
+    let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
+    let push = RegistrySubject::new("durable", Workload::named("push", &first, &second).unwrap()).unwrap();
+    let seen = Explorer::new(Watched(push)).model("xfs").budget(400).explore().unwrap();
+    assert_eq!(seen.broken().map(|(_, invariant)| invariant).collect::<Vec<_>>(), ["no-blob-ever"; 2], "{seen}");
+}

@@ -1,0 +1,195 @@
+//! From a subject to a verdict: which models, which losses, how much.
+
+use std::collections::BTreeSet;
+
+use super::Story;
+use super::seen::{Explored, Seen};
+use crate::disk::crash::Loss;
+use crate::disk::model::{self, PersistenceModel};
+use crate::explore::{self, Budget, Run, Setting};
+use crate::report::case::{self, Case};
+use crate::report::spec::{Spec, fingerprint};
+
+/// Crash states that are visited under a model if nothing is said.
+pub const DEFAULT_BUDGET_STATES: u64 = 20_000;
+
+/// Pulls the plug on a subject, everywhere. See the [module's documentation](super).
+///
+/// Unless told otherwise: under every model, by power cuts and by crashes of the process, at most
+/// [`DEFAULT_BUDGET_STATES`] crash states each. The same settings give the same verdict and the same words.
+#[derive(Debug)]
+pub struct Explorer<S> {
+    subject: S,
+    models: Vec<&'static dyn PersistenceModel>,
+    losses: Vec<Loss>,
+    seed: u64,
+    budget_states: u64,
+    allowed: BTreeSet<(String, String)>,
+}
+
+impl<S: Story> Explorer<S> {
+    /// An explorer of `subject`.
+    pub fn new(subject: S) -> Self {
+        Self {
+            subject,
+            models: model::ALL.to_vec(),
+            losses: vec![Loss::PowerCut, Loss::ProcessCrash],
+            seed: 1,
+            budget_states: DEFAULT_BUDGET_STATES,
+            allowed: BTreeSet::new(),
+        }
+    }
+
+    /// Only under these persistence models, such as [`ALL`](model::ALL) of them.
+    pub fn models(mut self, models: impl IntoIterator<Item = &'static dyn PersistenceModel>) -> Self {
+        self.models = models.into_iter().collect();
+        self
+    }
+
+    /// Only under the persistence model of this name.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    #[track_caller]
+    pub fn model(self, name: &str) -> Self {
+        match model::named(name) {
+            Some(model) => self.models([model]),
+            None => panic!("there is no model {name:?}; known are {}", model::ALL.map(|m| m.name()).join(", ")),
+        }
+    }
+
+    /// Only by these ways to stop.
+    pub fn losses(mut self, losses: impl IntoIterator<Item = Loss>) -> Self {
+        self.losses = losses.into_iter().collect();
+        self
+    }
+
+    /// Visits at most so many crash states under a model: half of them of the steps, a quarter each after a restart of
+    /// the process and in recovery. All of the steps' are visited if there are no more.
+    pub fn budget(mut self, states: u64) -> Self {
+        self.budget_states = states;
+        self
+    }
+
+    /// The seed of the samples that are taken where the budget is too small for all.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// That this invariant is broken under this model is known, and no failure.
+    pub fn allow(mut self, model: &str, invariant: &str) -> Self {
+        self.allowed.insert((model.to_owned(), invariant.to_owned()));
+        self
+    }
+
+    /// Runs the subject without a crash: what was there before, and the calls.
+    ///
+    /// Errors: the subject's own, on a disk that works.
+    pub fn run(&self) -> Result<Run, String> {
+        Run::of(&self.subject).map_err(|e| format!("{} does not even work without a crash: {e}", self.words()))
+    }
+
+    /// Pulls the plug everywhere, and tells what was seen.
+    ///
+    /// Errors: the subject does not work without a crash, or nothing of it was looked at.
+    pub fn explore(&self) -> Result<Seen<S::Probe>, String> {
+        let run = self.run()?;
+        let words = Words::of(&self.subject);
+        let mut seen = Seen::new(words.title.clone());
+        for loss in &self.losses {
+            for model in &self.models {
+                let setting =
+                    Setting { model: *model, loss: *loss, seed: self.seed, budget: Budget::of(self.budget_states) };
+                let mut outcome = explore::explore(&self.subject, &run, setting);
+                if outcome.evaluated.values().all(|n| *n == 0) {
+                    return Err(format!("{}: nothing was looked at; it needs an invariant", self.words()));
+                }
+                let allowed =
+                    |name: &&'static str| self.allowed.contains(&(model.name().to_owned(), (*name).to_owned()));
+                outcome.violations.retain(|name, _| !allowed(name));
+                outcome.findings.retain(|name, _| !allowed(name));
+                for finding in outcome.findings.values() {
+                    let case = words.case(&self.subject, &run, *model, *loss);
+                    seen.tell(model.name(), &case, finding).map_err(|e| e.to_string())?;
+                }
+                seen.explored.push(Explored { model: model.name(), loss: *loss, outcome });
+            }
+        }
+        if seen.explored.is_empty() {
+            return Err(format!("{}: there is no model, or no way to stop, to explore under", self.words()));
+        }
+        Ok(seen)
+    }
+
+    /// Pulls the plug everywhere, and wants every invariant to hold.
+    ///
+    /// # Panics
+    /// If one is broken, telling how; or if nothing could be explored.
+    #[track_caller]
+    pub fn assert_safe(&self) {
+        match self.explore() {
+            Ok(seen) if seen.is_safe() => {}
+            Ok(seen) => panic!("{seen}"),
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// One crash again, as a failure names it: the whole story with its verdict, and whether it still breaks
+    /// something.
+    ///
+    /// Errors: it is no crash, or one of other calls than those that are made now.
+    pub fn replay(&self, crash: &str) -> Result<(String, bool), String> {
+        let spec: Spec = crash.parse().map_err(|e| format!("{e}"))?;
+        let model = model::named(&spec.model).ok_or_else(|| format!("there is no model {:?}", spec.model))?;
+        let run = self.run()?;
+        if spec.run.is_some_and(|hash| hash != fingerprint(&run.log)) {
+            return Err(format!("{} makes other calls now than those that this crash was found in", self.words()));
+        }
+        let words = Words::of(&self.subject);
+        let case = words.case(&self.subject, &run, model, spec.loss);
+        let again = case.reproduce(&spec.crash).map_err(|e| format!("there is no such crash: {e}"))?;
+        let (verdict, broken) = case::verdict(spec.invariant.as_deref(), &again.judge(&self.subject));
+        Ok((super::seen::plain(&(case.story(&spec.crash, &again) + &verdict)), broken))
+    }
+
+    /// Wants one crash, as a failure names it, to break nothing any more.
+    ///
+    /// # Panics
+    /// If it does, or if there is no such crash.
+    #[track_caller]
+    pub fn assert_safe_at(&self, crash: &str) {
+        match self.replay(crash) {
+            Ok((_, false)) => {}
+            Ok((story, true)) => panic!("{story}"),
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    fn words(&self) -> String {
+        self.subject.title().join(", ")
+    }
+}
+
+/// How a subject is told of.
+struct Words {
+    title: [String; 2],
+    operations: Vec<String>,
+}
+
+impl Words {
+    fn of<S: Story>(subject: &S) -> Self {
+        Self { title: subject.title(), operations: subject.operations() }
+    }
+
+    fn case<'a, S>(
+        &'a self,
+        subject: &'a S,
+        run: &'a Run,
+        model: &'a dyn PersistenceModel,
+        loss: Loss,
+    ) -> Case<'a, S, String> {
+        let [strategy, workload] = &self.title;
+        Case { subject, run, model, loss, strategy, workload, ops: &self.operations }
+    }
+}
