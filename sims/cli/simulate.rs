@@ -6,7 +6,7 @@ use super::{expect, pullplug, text};
 fn what_is_found_is_saved_small_and_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let save = dir.path().join("found");
-    let args = ["simulate", "--strategy", "distribution-2.8", "--model", "posix", "--runs", "1", "--steps", "20"];
+    let args = ["simulate", "--strategy", "distribution-2.8", "--model", "posix", "--runs", "3", "--steps", "20"];
     let args = [&args[..], &["--save", save.to_str().unwrap()]].concat();
     let found = expect(&args, 1);
     assert!(found.contains("acked-survives") && found.contains("broken in"), "{found}");

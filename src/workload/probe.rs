@@ -128,7 +128,7 @@ pub async fn evaluate<F: Fs, P: Protocol + ?Sized>(
     match Registry::open(strategy, fs.clone(), world.clone()).await {
         Ok(registry) => {
             let sight = Sight::new(&registry, contents);
-            Ok(ask(probe, &sight, &Disk { strategy, world, registry: &registry, fs: &fs }).await)
+            Ok(ask(probe, &sight, &Disk { strategy, world, registry: &registry, fs: &fs, unchanged: &|_| false }).await)
         }
         Err(e) => not_started(probe, e),
     }
@@ -154,6 +154,7 @@ pub async fn evaluate_all<F: Fs, P: Protocol + ?Sized>(
     let registry = Registry::open(strategy, fs.clone(), world()).await;
     let sight = registry.as_ref().map(|registry| Sight::new(registry, contents));
     let is_unchanged = sight.is_ok() && same(&raw, &fs);
+    let unchanged = |fs: &F| is_unchanged && same(&raw, fs);
     let mut links: BTreeMap<&str, Vec<Observation>> = BTreeMap::new();
     let mut all = Vec::new();
     for probe in probes {
@@ -170,14 +171,16 @@ pub async fn evaluate_all<F: Fs, P: Protocol + ?Sized>(
                 let fs = disk();
                 match Registry::open(strategy, fs.clone(), world()).await {
                     Ok(registry) => {
-                        ask(probe, sight, &Disk { strategy, world: world(), registry: &registry, fs: &fs }).await
+                        let (registry, fs) = (&registry, &fs);
+                        let disk = Disk { strategy, world: world(), registry, fs, unchanged: &unchanged };
+                        ask(probe, sight, &disk).await
                     }
                     Err(e) => not_started(probe, e)?,
                 }
             }
             (_, Ok(sight)) => {
-                let registry = sight.registry();
-                ask(probe, sight, &Disk { strategy, world: world(), registry, fs: &fs }).await
+                let (registry, fs) = (sight.registry(), &fs);
+                ask(probe, sight, &Disk { strategy, world: world(), registry, fs, unchanged: &unchanged }).await
             }
         });
     }
@@ -190,6 +193,8 @@ struct Disk<'a, F: Fs, P: ?Sized> {
     world: World,
     registry: &'a Registry<F>,
     fs: &'a F,
+    /// Whether it is known to hold what the crash left, and recovery to leave that as it is.
+    unchanged: &'a dyn Fn(&F) -> bool,
 }
 
 /// Looks through `sight`; a probe that changes something changes `disk`, which holds the same.
@@ -209,7 +214,9 @@ async fn ask<F: Fs, P: Protocol + ?Sized>(
         }
         Probe::Upload { repo, id, content } => upload::judge(registry, contents, repo, id, content).await,
         Probe::Collect(manifests) => collection::judge(sight, registry, fs, manifests).await,
-        Probe::Recovery(objects) => recovery::judge(sight, disk.strategy, fs, &disk.world, objects).await,
+        Probe::Recovery(objects) => {
+            recovery::judge(sight, disk.strategy, fs, &disk.world, objects, disk.unchanged).await
+        }
     }
 }
 
