@@ -4,6 +4,7 @@
 
 mod content;
 mod names;
+mod paths;
 mod port;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ struct Disk {
     base: Tree,
     /// What every reader sees.
     tree: Tree,
+    paths: paths::Paths,
     log: Vec<Record>,
     /// Number of open handles of an inode.
     handles: BTreeMap<Ino, u32>,
@@ -209,14 +211,19 @@ impl Disk {
 
     /// Resolves a path: the directory of its last component, that component, and the inode if there is one.
     fn walk<'p>(&mut self, op: &'static str, path: &'p str) -> Result<Place<'p>> {
+        let fail = |kind| FsError::new(kind, op, path);
+        if let Some(reader) = &mut self.reader {
+            check_path(op, path)?;
+            let asked = |dir, name: &str| reader.asks(|space| space.asks_entry(dir, name));
+            return self.tree.walk(path, asked).map_err(fail);
+        }
+        if let Some(place) = self.paths.place(&self.tree, path) {
+            return Ok(place);
+        }
         check_path(op, path)?;
-        let reader = &mut self.reader;
-        let place = self.tree.walk(path, |dir, name| {
-            if let Some(reader) = reader {
-                reader.asks(|space| space.asks_entry(dir, name));
-            }
-        });
-        place.map_err(|kind| FsError::new(kind, op, path))
+        let place = self.tree.walk(path, |_, _| {}).map_err(fail)?;
+        self.paths.learn(path, &place);
+        Ok(place)
     }
 
     fn existing(&mut self, op: &'static str, path: &str) -> Result<Ino> {
@@ -241,6 +248,7 @@ impl Disk {
         for effect in &effects {
             apply(&mut self.tree, effect);
         }
+        self.paths.changed(&effects);
         self.push(call, || What::Effects(effects));
     }
 
