@@ -15,8 +15,8 @@ const SCHEDULES: u64 = 20;
 fn worlds(c: &mut Criterion) {
     let mut group = c.benchmark_group("worlds");
     group.sample_size(10).sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(SCHEDULES));
-    for model in ["ext4-ordered", "posix"] {
-        let wanted = Wanted { strategy: "durable".to_owned(), model: model.to_owned(), clients: 3, steps: 80 };
+    for model in ["ext4-ordered", "btrfs", "posix"] {
+        let wanted = Wanted { strategy: "durable".to_owned(), model: model.to_owned(), clients: 3, steps: 70 };
         let schedules: Vec<Schedule> = (1..=SCHEDULES).map(|seed| generate(seed, &wanted)).collect();
         group.bench_function(model, |b| {
             b.iter(|| {
