@@ -6,8 +6,11 @@ pub mod choice;
 pub mod clock;
 pub mod limits;
 pub mod sync;
+pub mod touched;
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -18,13 +21,50 @@ use clock::{Clock, SimClock, SystemClock, UnixSeconds};
 #[derive(Clone)]
 pub struct World {
     clock: Arc<dyn Clock>,
-    ids: Arc<Mutex<Seeded>>,
+    ids: Arc<Mutex<Ids>>,
+}
+
+/// Where fresh identifiers come from.
+struct Ids {
+    stream: Seeded,
+    /// The seed of streams for single tasks, and theirs: so that what one task draws does not depend on when.
+    seed: u64,
+    of_tasks: BTreeMap<usize, Seeded>,
+    turn: Turn,
+}
+
+/// Whose turn it is, where a scheduler lets tasks run one at a time: a number from 1 on; 0 for no task. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    /// From now on it is this task's turn.
+    pub fn give(&self, task: usize) {
+        self.0.store(task, Ordering::Relaxed);
+    }
+
+    /// Whose turn it is.
+    pub fn whose(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl World {
     /// A world on `clock` whose identifiers come from the stream `ids` of `seed`.
     pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
-        Self { clock, ids: Arc::new(Mutex::new(Seeded::stream(seed, "ids"))) }
+        Self::with_stream(clock, seed, Seeded::stream(seed, "ids"))
+    }
+
+    fn with_stream(clock: Arc<dyn Clock>, seed: u64, stream: Seeded) -> Self {
+        let ids = Ids { stream, seed, of_tasks: BTreeMap::new(), turn: Turn::default() };
+        Self { clock, ids: Arc::new(Mutex::new(ids)) }
+    }
+
+    /// As [`simulated`](Self::simulated); each task draws its identifiers from a stream of its own.
+    pub fn taking_turns(seed: u64, turn: Turn) -> Self {
+        let world = Self::simulated(seed);
+        world.ids.lock().unwrap_or_else(PoisonError::into_inner).turn = turn;
+        world
     }
 
     /// A world in which time stands still at [`clock::SIM_EPOCH`].
@@ -36,7 +76,7 @@ impl World {
     ///
     /// Errors: the machine has no entropy to give.
     pub fn real() -> Result<Self, getrandom::Error> {
-        Ok(Self { clock: Arc::new(SystemClock), ids: Arc::new(Mutex::new(Seeded::unforeseeable()?)) })
+        Ok(Self::with_stream(Arc::new(SystemClock), 0, Seeded::unforeseeable()?))
     }
 
     /// Now.
@@ -52,6 +92,18 @@ impl World {
         b[8] = b[8] & 0x3f | 0x80;
         let h = hex::encode(b);
         format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+    }
+}
+
+impl Ids {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        match self.turn.whose() {
+            0 => self.stream.fill(bytes),
+            task => {
+                let stream = || Seeded::stream(self.seed, &format!("ids of task {task}"));
+                self.of_tasks.entry(task).or_insert_with(stream).fill(bytes);
+            }
+        }
     }
 }
 

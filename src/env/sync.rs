@@ -8,12 +8,40 @@
 //! Nothing here works between processes.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::touched;
 
 /// Locks a mutex that is held only between two awaits, never over one. A panic elsewhere does not poison it: what it
 /// guards is valid after every statement.
 pub fn hold<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    touched::whole(mutex);
+    unseen(mutex)
+}
+
+/// As [`hold`], to change one part of what is guarded.
+pub fn hold_part<'a, T>(mutex: &'a Mutex<T>, part: &(impl Hash + ?Sized)) -> MutexGuard<'a, T> {
+    hold_parts(mutex, [part])
+}
+
+/// As [`hold`], to change some parts of what is guarded.
+pub fn hold_parts<'a, 'p, T, P: Hash + ?Sized + 'p>(
+    mutex: &'a Mutex<T>,
+    parts: impl IntoIterator<Item = &'p P>,
+) -> MutexGuard<'a, T> {
+    parts.into_iter().for_each(|part| touched::part(mutex, part, true));
+    unseen(mutex)
+}
+
+/// As [`hold`], to look at one part of what is guarded.
+pub fn see_part<'a, T>(mutex: &'a Mutex<T>, part: &(impl Hash + ?Sized)) -> MutexGuard<'a, T> {
+    touched::part(mutex, part, false);
+    unseen(mutex)
+}
+
+fn unseen<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -74,7 +102,8 @@ impl LockTable {
     }
 
     async fn take<'a>(table: Table<'a>, key: &str) -> KeyGuard<'a> {
-        let slot = Arc::clone(hold(&table.slots).entry(key.to_owned()).or_default());
+        touched::part(&*table, key, true);
+        let slot = Arc::clone(unseen(&table.slots).entry(key.to_owned()).or_default());
         // The guard comes first: it tidies the table up even if this future is dropped while it waits.
         let mut guard = KeyGuard { table, key: key.to_owned(), held: None };
         guard.held = Some(match Arc::clone(&slot).try_lock_owned() {
@@ -97,7 +126,8 @@ impl LockTable {
 
 impl Drop for KeyGuard<'_> {
     fn drop(&mut self) {
-        let mut slots = hold(&self.table.slots);
+        touched::part(&*self.table, &*self.key, true);
+        let mut slots = unseen(&self.table.slots);
         self.held = None;
         // Whoever waits has a reference too; a new one can only be had under the table's own lock.
         if slots.get(&self.key).is_some_and(|slot| Arc::strong_count(slot) == 1) {

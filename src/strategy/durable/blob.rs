@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::{Durable, fence::Hold, upload::Session};
 use crate::env::clock::UnixSeconds;
 use crate::env::limits::IO_CHUNK_BYTES;
-use crate::env::sync::{KeyGuard, hold};
+use crate::env::sync::{KeyGuard, hold_part, see_part};
 use crate::fs::{ErrorKind, File, FileExt, Fs, Metadata, OpenMode, split};
 use crate::oci::{Algorithm, Digest, Hasher, Name, UploadId};
 use crate::strategy::layout::{LinkFile, blob_data, blob_dir, layer_link, upload_data, upload_dir};
@@ -32,12 +32,13 @@ pub(super) struct Verified(Mutex<BTreeMap<(Digest, Digest), (Metadata, UnixSecon
 
 impl Verified {
     fn knows(&self, named: &Digest, target: &Digest, file: Metadata, now: UnixSeconds) -> bool {
-        let known = hold(&self.0).get(&(*named, *target)).copied();
+        let key = (*named, *target);
+        let known = see_part(&self.0, &key).get(&key).copied();
         known.is_some_and(|(seen, at)| seen == file && now.0.abs_diff(at.0) < VERIFIED_FOR_SECONDS)
     }
 
     fn remember(&self, named: &Digest, target: &Digest, file: Metadata, now: UnixSeconds) {
-        let mut known = hold(&self.0);
+        let mut known = hold_part(&self.0, &(*named, *target));
         if known.len() >= MAX_VERIFIED {
             known.pop_first();
         }
@@ -74,7 +75,7 @@ impl<F: Fs> Durable<F> {
         if done.is_ok() {
             self.end_session(repo, id).await;
         } else {
-            hold(&self.sessions).insert(dir, session);
+            hold_part(&self.sessions, &dir).insert(dir, session);
         }
         // Held to the end: a client that has no answer yet cannot have pushed what references the blob.
         done.map(|_held| len_bytes)

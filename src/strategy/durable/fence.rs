@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use crate::env::sync::hold;
+use crate::env::sync::{hold, hold_parts, see_part};
 use crate::oci::Digest;
 
 /// How many recent digests are remembered one by one; with more, a cycle spares everything. About 10 MiB.
@@ -70,7 +70,7 @@ pub(super) struct Hold<'a> {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        let mut state = hold(&self.fence.0);
+        let mut state = hold_parts(&self.fence.0, &self.digests);
         for digest in &self.digests {
             state.recent.insert(*digest);
             match state.held.get_mut(digest) {
@@ -104,7 +104,7 @@ impl Fence {
     /// Holds digests. Whoever then finds a link or blob of one of them, under its lock, will find it again later.
     pub(super) fn hold(&self, digests: impl IntoIterator<Item = Digest>) -> Hold<'_> {
         let digests: Vec<Digest> = digests.into_iter().collect();
-        let mut state = hold(&self.0);
+        let mut state = hold_parts(&self.0, &digests);
         for digest in &digests {
             *state.held.entry(*digest).or_default() += 1;
         }
@@ -159,7 +159,7 @@ impl Spared<'_> {
     }
 
     fn spares(&self, digest: &Digest, all: impl Fn(&Recent) -> bool) -> bool {
-        let state = hold(&self.fence.0);
+        let state = see_part(&self.fence.0, digest);
         let recent = |recent: &Recent| all(recent) || recent.digests.contains(digest);
         !self.exclusive && (state.held.contains_key(digest) || recent(&state.recent) || recent(self.roots))
     }

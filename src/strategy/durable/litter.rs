@@ -6,7 +6,7 @@
 
 use super::Durable;
 use super::names::TEMPORARY;
-use crate::env::sync::hold;
+use crate::env::sync::see_part;
 use crate::fs::{ErrorKind, FileKind, Fs, FsExt};
 use crate::oci::{Digest, Name, Tag, UploadId};
 use crate::strategy::Result;
@@ -85,7 +85,7 @@ impl<F: Fs> Durable<F> {
     async fn tidy_upload(&self, repo: &Name, id: &UploadId) -> Result<u64> {
         let dir = upload_dir(repo, id);
         let _session = self.locks.lock(&dir).await;
-        if hold(&self.sessions).contains_key(&dir) {
+        if see_part(&self.sessions, &dir).contains_key(&dir) {
             return Ok(0);
         }
         let has_data = self.fs.exists(&upload_data(repo, id)).await?;

@@ -23,7 +23,8 @@ use std::sync::{Mutex, OnceLock};
 use bytes::Bytes;
 
 use crate::env::World;
-use crate::env::sync::{LockTable, hold};
+use crate::env::sync::{LockTable, hold, hold_part, see_part};
+use crate::env::touched;
 use crate::fs::{ErrorKind, File, FileExt, FileKind, Fs, FsError, OpenMode, split};
 use crate::strategy::{Error, Result};
 
@@ -74,7 +75,7 @@ struct Change<'a> {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        let mut marks = hold(self.marks);
+        let mut marks = hold_part(self.marks, parent(self.path));
         let mark = marks.mark(self.path);
         mark.running = mark.running.saturating_sub(1);
     }
@@ -85,6 +86,7 @@ pub(super) struct Loosely<'a>(&'a AtomicBool);
 
 impl Drop for Loosely<'_> {
     fn drop(&mut self) {
+        touched::whole(self.0);
         self.0.store(true, Ordering::SeqCst);
     }
 }
@@ -200,6 +202,7 @@ impl<F: Fs> Names<F> {
 
     /// Notes that links are being removed that the caller will not settle, from now until the guard is dropped.
     pub(super) fn loosely(&self) -> Loosely<'_> {
+        touched::whole(&self.loose);
         self.loose.store(true, Ordering::SeqCst);
         Loosely(&self.loose)
     }
@@ -207,6 +210,7 @@ impl<F: Fs> Names<F> {
     /// Whether links were removed loosely; to be followed by [`settle_everything`](Names::settle_everything). A
     /// removal that is under way meanwhile is noted anew at its end.
     pub(super) fn take_loose(&self) -> bool {
+        touched::whole(&self.loose);
         self.loose.swap(false, Ordering::SeqCst)
     }
 
@@ -249,12 +253,12 @@ impl<F: Fs> Names<F> {
     }
 
     fn begin<'a>(&'a self, path: &'a str) -> Change<'a> {
-        hold(&self.marks).mark(path).running += 1;
+        hold_part(&self.marks, parent(path)).mark(path).running += 1;
         Change { marks: &self.marks, path }
     }
 
     fn is_volatile(&self, path: &str) -> bool {
-        hold(&self.marks).names.contains_key(path)
+        see_part(&self.marks, parent(path)).names.contains_key(path)
     }
 
     /// Syncs `dir` unless `name`, a path in it, was settled while this waited for its turn.
@@ -266,7 +270,7 @@ impl<F: Fs> Names<F> {
         self.writable()?;
         let prefix_len = if dir.is_empty() { 0 } else { dir.len() + 1 };
         let in_dir = |(path, _): &(&String, &Mark)| !path[prefix_len..].contains('/');
-        let seen = at_rest(children(&hold(&self.marks).names, dir).filter(in_dir));
+        let seen = at_rest(children(&see_part(&self.marks, dir).names, dir).filter(in_dir));
         self.fs.sync_dir(dir).await.map_err(|e| self.stop(e))?;
         // Another sync may have failed meanwhile, and taken with it what this one was to write.
         self.writable()?;
@@ -276,8 +280,8 @@ impl<F: Fs> Names<F> {
 
     /// Takes out the names that were at rest when a sync began and were not changed since.
     fn forget(&self, seen: &[(String, u64)]) {
-        let mut marks = hold(&self.marks);
         for (path, change) in seen {
+            let mut marks = hold_part(&self.marks, parent(path));
             if marks.names.get(path).is_some_and(|mark| mark.change == *change) {
                 marks.names.remove(path);
             }
@@ -290,6 +294,11 @@ impl<F: Fs> Names<F> {
         }
         error.into()
     }
+}
+
+/// The directory of a path: the part of the marks that it belongs to.
+fn parent(path: &str) -> &str {
+    split(path).map_or("", |(dir, _)| dir)
 }
 
 /// The marks of names below `dir`.

@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Durable;
 use crate::env::clock::UnixSeconds;
 use crate::env::limits::{IO_CHUNK_BYTES, MAX_LINK_BYTES};
-use crate::env::sync::hold;
+use crate::env::sync::{hold_part, see_part};
 use crate::fs::{ErrorKind, File, FileExt, Fs, FsExt, OpenMode};
 use crate::oci::{Algorithm, Digest, Hasher, Name, UploadId};
 use crate::strategy::layout::{hash_state, hash_states_dir, upload_data, upload_dir, upload_started_at, uploads_dir};
@@ -62,7 +62,7 @@ impl<F: Fs> Durable<F> {
             return Err(error.into());
         }
         let session = Session { sha256: Sha256::new(), offset_bytes: 0, is_ours: true };
-        hold(&self.sessions).insert(dir, session);
+        hold_part(&self.sessions, &dir).insert(dir, session);
         Ok(id)
     }
 
@@ -71,7 +71,7 @@ impl<F: Fs> Durable<F> {
         let _session = self.locks.lock(&dir).await;
         let session = self.session(repo, id).await?;
         let offset_bytes = session.offset_bytes;
-        hold(&self.sessions).insert(dir, session);
+        hold_part(&self.sessions, &dir).insert(dir, session);
         Ok(offset_bytes)
     }
 
@@ -89,7 +89,7 @@ impl<F: Fs> Durable<F> {
         let received = self.receive(repo, id, &mut session, at_bytes, body).await;
         let offset_bytes = session.offset_bytes;
         let state = Bytes::copy_from_slice(&hashstate::encode(&session.sha256));
-        hold(&self.sessions).insert(dir, session);
+        hold_part(&self.sessions, &dir).insert(dir, session);
         if offset_bytes > begin {
             self.write_hash_state(repo, id, offset_bytes, state).await?;
         }
@@ -126,7 +126,7 @@ impl<F: Fs> Durable<F> {
     /// Ends a session whose lock is held. Leftovers are litter: this cannot fail what was done before.
     pub(super) async fn end_session(&self, repo: &Name, id: &UploadId) {
         let dir = upload_dir(repo, id);
-        hold(&self.sessions).remove(&dir);
+        hold_part(&self.sessions, &dir).remove(&dir);
         if self.names.writable().is_ok() {
             let _ = self.fs.remove_tree(&dir).await;
         }
@@ -137,13 +137,14 @@ impl<F: Fs> Durable<F> {
         let dir = upload_dir(repo, id);
         let _session = self.locks.lock(&dir).await;
         self.session(repo, id).await?;
-        hold(&self.sessions).remove(&dir);
+        hold_part(&self.sessions, &dir).remove(&dir);
         Ok(self.fs.remove_tree(&dir).await?)
     }
 
     /// The session, from memory or from the disk.
     pub(super) async fn session(&self, repo: &Name, id: &UploadId) -> Result<Session> {
-        let known = hold(&self.sessions).get(&upload_dir(repo, id)).cloned();
+        let dir = upload_dir(repo, id);
+        let known = see_part(&self.sessions, &dir).get(&dir).cloned();
         match known {
             Some(session) => Ok(session),
             None => self.find_session(repo, id).await,
@@ -190,7 +191,8 @@ impl<F: Fs> Durable<F> {
         }
         match self.fs.open(&path, OpenMode::Write).await {
             Err(e) if e.kind == ErrorKind::NotFound => {
-                hold(&self.sessions).remove(&upload_dir(repo, id));
+                let dir = upload_dir(repo, id);
+                hold_part(&self.sessions, &dir).remove(&dir);
                 Err(Error::UploadUnknown(id.clone()))
             }
             other => Ok(other?),
@@ -259,7 +261,7 @@ impl<F: Fs> Durable<F> {
                 let _session = self.locks.lock(&dir).await;
                 if self.started_at(&repo, &id).await?.is_some_and(|at| at < before) {
                     if !dry_run {
-                        hold(&self.sessions).remove(&dir);
+                        hold_part(&self.sessions, &dir).remove(&dir);
                         self.fs.remove_tree(&dir).await?;
                     }
                     purged += 1;
