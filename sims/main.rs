@@ -33,5 +33,6 @@ mod serve;
 mod shortcuts;
 mod strategies;
 mod tidy;
+mod together;
 mod verdicts;
 mod world;

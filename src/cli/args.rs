@@ -46,6 +46,8 @@ Examples:
       with a real image
   pullplug explore --strategy distribution-2.8 --model btrfs --workload push --save found
       one of them, all detail, and a file to replay for each finding
+  pullplug explore --strategy distribution-3.1 --model xfs --concurrent push,gc --preemptions 2
+      a push and a collection at once, in every order
   pullplug replay found/distribution-2.8-btrfs-push-acked-survives.json
       what was done, what was lost, what survived
   pullplug ops --strategy distribution-2.8 --workload push
@@ -61,9 +63,12 @@ const REPLAY_HELP: &str = "\
 A crash is named by a word that compare and explore print, without blanks:
 
   STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT]
-    [/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
+    [/turns@FIRST[:TURN,...]][/restart@PLACE]/crash@PLACE[:LOST]
+    [/recovery@PLACE[:LOST]][/run@HASH]
 
   INVARIANT  what the verdict is about; without it, about all
+  FIRST      of two clients at once, who begins: 1 or 2
+  TURN       the turns that the other one takes from the one that could go on
   PLACE      STEPS[.SECTORS]: so many steps done, and so many sectors of the write that comes next
   LOST       the effects that were lost, numbered in the order of execution, as in 4-6,9
   HASH       of the schedule, which another version, seed or image changes; checked if it is there
@@ -203,8 +208,16 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "NAME", value_parser = models())]
     pub model: String,
     /// The workload
-    #[arg(long, value_name = "NAME", value_parser = workloads())]
-    pub workload: String,
+    #[arg(long, value_name = "NAME", value_parser = workloads(), required_unless_present = "concurrent")]
+    pub workload: Option<String>,
+    /// Two operations at once, under every interleaving of their file-system calls within a bound, instead of a
+    /// workload. Of these, no recovery is cut, and no process is restarted
+    #[arg(long, value_name = "PAIR", value_parser = pairs(), conflicts_with = "workload")]
+    pub concurrent: Option<String>,
+    /// With --concurrent: one operation may be stopped in favour of the other so many times, at most 4
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "concurrent",
+        value_parser = value_parser!(u8).range(0..=4))]
+    pub preemptions: u8,
     /// How to explore, and where to write what was found.
     #[command(flatten)]
     pub explore: Exploration,
@@ -378,6 +391,10 @@ fn strategies() -> PossibleValuesParser {
 
 fn models() -> PossibleValuesParser {
     PossibleValuesParser::new(model::ALL.map(|m| m.name()))
+}
+
+fn pairs() -> PossibleValuesParser {
+    PossibleValuesParser::new(workload::pair::PAIRS)
 }
 
 fn workloads() -> PossibleValuesParser {

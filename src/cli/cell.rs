@@ -13,13 +13,14 @@ use crate::explore::{self, Budget, Outcome, Run, Setting};
 use crate::oci::Tag;
 use crate::report::case::Case;
 use crate::report::spec::Spec;
-use crate::report::{Cell, Counterexample, Coverage, DOCUMENT_VERSION, Document};
+use crate::report::{Cell, Coverage, DOCUMENT_VERSION, Document};
 use crate::strategy;
-use crate::workload::Workload;
 use crate::workload::image::{DEFAULT_TAG, Image, ImageLimits, RECORDED_LAYER_BYTES};
 use crate::workload::op::Op;
+use crate::workload::pair::Pair;
 use crate::workload::probe::Probe;
 use crate::workload::subject::RegistrySubject;
+use crate::workload::{Workload, WorkloadError};
 
 /// What is pushed: the image at hand, and another one.
 #[derive(Debug)]
@@ -45,6 +46,31 @@ impl Images {
         let dir = input.image.as_ref().map(|dir| dir.display().to_string());
         Ok(Self { first, second, dir, seed })
     }
+
+    /// Why `what` cannot be done with them: an image is somebody's input, those that are generated are ours.
+    pub fn refused(&self, what: &str, why: &dyn std::fmt::Display) -> CliError {
+        match &self.dir {
+            Some(dir) => CliError::bad_input(format!("{what} with the image in {dir}: {why}")),
+            None => CliError::internal(format!("{what}: {why}")),
+        }
+    }
+
+    /// The pair of workloads called `name`.
+    pub fn pair(&self, name: &str) -> Result<Pair, WorkloadError> {
+        Pair::named(name, &self.first, &self.second)
+    }
+
+    /// The command that shows a crash again.
+    pub fn replay_line(&self, spec: &Spec) -> String {
+        let mut line = "pullplug replay".to_owned();
+        if self.seed != DEFAULT_SEED {
+            line.push_str(&format!(" --seed {}", self.seed));
+        }
+        if let Some(dir) = &self.dir {
+            line.push_str(&format!(" --image {}", quoted(dir)));
+        }
+        format!("{line} {spec}")
+    }
 }
 
 fn load(dir: &Path) -> Result<Image, CliError> {
@@ -65,20 +91,16 @@ pub struct Scene<'i> {
 impl<'i> Scene<'i> {
     /// Runs the workload called `workload` on the strategy called `strategy`.
     pub fn new(strategy: &str, workload: &str, images: &'i Images) -> Result<Self, CliError> {
-        let bad = |e: &dyn std::fmt::Display| match &images.dir {
-            Some(dir) => CliError::bad_input(format!("{strategy} cannot run {workload} with the image in {dir}: {e}")),
-            None => CliError::internal(format!("{strategy} cannot run {workload}: {e}")),
-        };
-        let workload = Workload::named(workload, &images.first, &images.second).map_err(|e| bad(&e))?;
-        let subject = RegistrySubject::new(strategy, workload).map_err(|e| bad(&e))?;
+        let bad = |e: &dyn std::fmt::Display| images.refused(&format!("{strategy} cannot run {workload}"), e);
+        let plan = Workload::named(workload, &images.first, &images.second).map_err(|e| bad(&e))?;
+        let subject = RegistrySubject::new(strategy, plan).map_err(|e| bad(&e))?;
         let run = Run::of(&subject).map_err(|e| bad(&e))?;
         Ok(Self { images, subject, run })
     }
 
-    /// Whether the strategy claims to keep an invariant. Of a disk that lies, nobody claims anything.
+    /// Whether the strategy claims to keep an invariant.
     pub fn claims(&self, model: &str, loss: Loss, invariant: Invariant) -> bool {
-        let strategy = strategy::build(self.subject.strategy(), SimFs::new(), World::simulated(0));
-        loss != Loss::LyingDisk && strategy.is_some_and(|s| s.claims(model, invariant.name()))
+        claims(self.subject.strategy(), model, loss, invariant)
     }
 
     /// Explores under one model.
@@ -91,42 +113,15 @@ impl<'i> Scene<'i> {
         let mut findings = Vec::new();
         for invariant in Invariant::ALL {
             if let Some(finding) = outcome.findings.get(invariant.name()) {
-                let told = self.case(model, setting.loss).counterexample(finding, |spec| self.replay_line(spec));
+                let told = self.case(model, setting.loss).counterexample(finding, |spec| self.images.replay_line(spec));
                 findings.push(told.map_err(|e| {
                     CliError::internal(format!("a finding of {} cannot be reproduced: {e}", finding.invariant))
                 })?);
             }
         }
-        Ok(self.cell(&outcome, setting, findings, seconds))
-    }
-
-    fn cell(
-        &self,
-        outcome: &Outcome<Probe>,
-        setting: Setting<'_>,
-        findings: Vec<Counterexample>,
-        seconds: Option<f64>,
-    ) -> Cell {
-        let model = setting.model.name();
-        let claims = |i: &Invariant| self.claims(model, setting.loss, *i);
-        let broken = |i: &Invariant| outcome.violations.get(i.name()).is_some_and(|n| *n > 0);
-        let evaluated = |i: Invariant| (i.name(), outcome.evaluated.get(i.name()).copied().unwrap_or_default());
-        Cell {
-            strategy: self.subject.strategy().to_owned(),
-            model,
-            workload: self.subject.workload().name.clone(),
-            crash_points: outcome.crash_points,
-            crash_states: outcome.crash_states.to_string(),
-            restart_states: outcome.restart_states.to_string(),
-            recovery_states: outcome.recovery_states.to_string(),
-            coverage: if outcome.exhaustive { Coverage::Exhaustive } else { Coverage::Sampled },
-            evaluated: Invariant::ALL.into_iter().map(evaluated).collect(),
-            violations: outcome.violations.iter().filter(|(_, n)| **n > 0).map(|(i, n)| (*i, *n)).collect(),
-            claimed_safe: Invariant::ALL.iter().all(claims),
-            broken_claims: Invariant::ALL.iter().filter(|i| claims(i) && broken(i)).map(|i| i.name()).collect(),
-            findings,
-            seconds,
-        }
+        let claims = |i| self.claims(model.name(), setting.loss, i);
+        let cell = cell(self.subject.strategy(), &self.subject.workload().name, &outcome, setting, claims);
+        Ok(Cell { findings, seconds, ..cell })
     }
 
     /// What was explored, for words.
@@ -140,18 +135,43 @@ impl<'i> Scene<'i> {
             strategy: self.subject.strategy(),
             workload: &workload.name,
             ops: &workload.ops,
+            together: None,
         }
     }
+}
 
-    fn replay_line(&self, spec: &Spec) -> String {
-        let mut line = "pullplug replay".to_owned();
-        if self.images.seed != DEFAULT_SEED {
-            line.push_str(&format!(" --seed {}", self.images.seed));
-        }
-        if let Some(dir) = &self.images.dir {
-            line.push_str(&format!(" --image {}", quoted(dir)));
-        }
-        format!("{line} {spec}")
+/// Whether a strategy claims to keep an invariant. Of a disk that lies, nobody claims anything.
+pub fn claims(strategy: &str, model: &str, loss: Loss, invariant: Invariant) -> bool {
+    let strategy = strategy::build(strategy, SimFs::new(), World::simulated(0));
+    loss != Loss::LyingDisk && strategy.is_some_and(|s| s.claims(model, invariant.name()))
+}
+
+/// What was seen, but for its findings.
+pub fn cell(
+    strategy: &str,
+    workload: &str,
+    outcome: &Outcome<Probe>,
+    setting: Setting<'_>,
+    claims: impl Fn(Invariant) -> bool,
+) -> Cell {
+    let broken = |i: Invariant| outcome.violations.get(i.name()).is_some_and(|n| *n > 0);
+    let evaluated = |i: Invariant| (i.name(), outcome.evaluated.get(i.name()).copied().unwrap_or_default());
+    Cell {
+        strategy: strategy.to_owned(),
+        model: setting.model.name(),
+        workload: workload.to_owned(),
+        crash_points: outcome.crash_points,
+        crash_states: outcome.crash_states.to_string(),
+        restart_states: outcome.restart_states.to_string(),
+        recovery_states: outcome.recovery_states.to_string(),
+        coverage: if outcome.exhaustive { Coverage::Exhaustive } else { Coverage::Sampled },
+        interleavings: None,
+        evaluated: Invariant::ALL.into_iter().map(evaluated).collect(),
+        violations: outcome.violations.iter().filter(|(_, n)| **n > 0).map(|(i, n)| (*i, *n)).collect(),
+        claimed_safe: Invariant::ALL.into_iter().all(&claims),
+        broken_claims: Invariant::ALL.into_iter().filter(|i| claims(*i) && broken(*i)).map(Invariant::name).collect(),
+        findings: Vec::new(),
+        seconds: None,
     }
 }
 

@@ -1,11 +1,12 @@
-//! `pullplug explore`: one strategy, one model, one workload, all detail. And where explorations are written to.
+//! `pullplug explore`: one strategy, one model, one workload or two at once, all detail. And where explorations are
+//! written to.
 
 use std::path::{Path, PathBuf};
 
 use super::args::{Exploration, ExploreArgs};
-use super::cell::{Images, Scene, document};
+use super::cell::{Images, Scene, claims, document};
 use super::error::CliError;
-use super::{exit, files, output};
+use super::{concurrent, exit, files, output};
 use crate::disk::crash::Loss;
 use crate::disk::model;
 use crate::report::spec::{FILE_VERSION, ReplayFile};
@@ -15,13 +16,18 @@ use crate::report::{Cell, Counterexample, Document, detail};
 pub fn run(args: ExploreArgs) -> Result<u8, CliError> {
     let outputs = Outputs::reserve(&args.explore)?;
     let images = Images::new(&args.explore.input)?;
-    let scene = Scene::new(&args.strategy, &args.workload, &images)?;
     let model = model::named(&args.model)
         .ok_or_else(|| CliError::internal(format!("the model {} is listed and not there", args.model)))?;
-    let cell = scene.explore(model, &args.explore)?;
+    let cell = match (&args.concurrent, &args.workload) {
+        (Some(pair), _) => {
+            concurrent::explore(&concurrent::stage(&args.strategy, pair, &images)?, model, &args, &images)?
+        }
+        (None, Some(workload)) => Scene::new(&args.strategy, workload, &images)?.explore(model, &args.explore)?,
+        (None, None) => return Err(CliError::internal("neither a workload nor a pair")),
+    };
     let found = !cell.violations.is_empty();
     let document = document(vec![cell], &args.explore, &images);
-    let claims = |i| scene.claims(model.name(), Loss::from(args.explore.loss), i);
+    let claims = |i| claims(&args.strategy, model.name(), Loss::from(args.explore.loss), i);
     outputs.write(&document, || document.cells.iter().map(|cell| detail::render(&document, cell, claims)).collect())?;
     Ok(if found { exit::FOUND } else { exit::NOTHING_FOUND })
 }

@@ -7,6 +7,7 @@
 pub mod args;
 mod cell;
 mod compare;
+mod concurrent;
 pub mod error;
 pub mod exit;
 mod explore;

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use super::args::{DEFAULT_SEED, Input, ReplayArgs};
 use super::cell::{Images, Scene};
 use super::error::CliError;
-use super::{exit, files, output, simulate};
+use super::{concurrent, exit, files, output, simulate};
 use crate::check::Invariant;
 use crate::disk::model;
+use crate::explore::Subject;
+use crate::report::STRONG;
+use crate::report::case::{self, Case};
 use crate::report::spec::{ReplayFile, Spec, fingerprint};
-use crate::report::{STRONG, case};
+use crate::workload::op::Op;
+use crate::workload::pair::PAIRS;
 use crate::{strategy, workload};
 
 /// Runs the command.
@@ -24,14 +28,27 @@ pub fn run(args: ReplayArgs) -> Result<u8, CliError> {
     let (spec, input) = read(&args)?;
     let model = check_names(&spec)?;
     let images = Images::new(&input)?;
-    let scene = Scene::new(&spec.strategy, &spec.workload, &images)?;
-    if spec.run.is_some_and(|run| run != fingerprint(&scene.run.log)) {
+    match &spec.turns {
+        None => {
+            let scene = Scene::new(&spec.strategy, &spec.workload, &images)?;
+            show(&spec, &scene.case(model, spec.loss))
+        }
+        Some(schedule) => {
+            let stage = concurrent::stage(&spec.strategy, &spec.workload, &images)?;
+            let run = stage.run(schedule).map_err(|e| CliError::bad_input(format!("there is no such order: {e}")))?;
+            show(&spec, &concurrent::case(&stage, &run, model, spec.loss))
+        }
+    }
+}
+
+/// Prints the crash, and judges it.
+fn show<S: Subject>(spec: &Spec, case: &Case<'_, S, Op>) -> Result<u8, CliError> {
+    if spec.run.is_some_and(|run| run != fingerprint(&case.run.log)) {
         return Err(CliError::bad_input("this crash was found on another schedule than the one that is run now")
             .help("give the --seed and --image that it was found with, and use the same version of pullplug"));
     }
-    let case = scene.case(model, spec.loss);
     let again = case.reproduce(&spec.crash).map_err(|e| CliError::bad_input(format!("there is no such crash: {e}")))?;
-    let (verdict, broken) = case::verdict(spec.invariant.as_deref(), &again.judge(&scene.subject));
+    let (verdict, broken) = case::verdict(spec.invariant.as_deref(), &again.judge(case.subject));
     let heading = format!("{STRONG}{} under {}, {}{STRONG:#}\n\n", spec.strategy, spec.model, spec.workload);
     output::print(&format!("{heading}{}{verdict}", case.story(&spec.crash, &again)))?;
     Ok(if broken { exit::FOUND } else { exit::NOTHING_FOUND })
@@ -65,8 +82,9 @@ fn check_names(spec: &Spec) -> Result<&'static dyn model::PersistenceModel, CliE
     if !strategy::NAMES.contains(&spec.strategy.as_str()) {
         return Err(unknown("strategy", &spec.strategy, &strategy::NAMES));
     }
-    if !workload::NAMES.contains(&spec.workload.as_str()) {
-        return Err(unknown("workload", &spec.workload, &workload::NAMES));
+    let workloads = if spec.turns.is_some() { &PAIRS[..] } else { &workload::NAMES };
+    if !workloads.contains(&spec.workload.as_str()) {
+        return Err(unknown("workload", &spec.workload, workloads));
     }
     if let Some(name) = &spec.invariant
         && Invariant::from_name(name).is_none()

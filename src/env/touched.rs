@@ -42,8 +42,8 @@ pub fn record<T>(turn: impl FnOnce() -> T) -> (T, Vec<Touch>) {
     (value, TOUCHED.replace(outer).unwrap_or_default())
 }
 
-/// Notes a touch, if somebody records.
-pub fn note(touches: impl FnOnce() -> [Touch; 2]) {
+/// Notes touches, if somebody records.
+pub fn note<T: IntoIterator<Item = Touch>>(touches: impl FnOnce() -> T) {
     TOUCHED.with_borrow_mut(|touched| {
         if let Some(touched) = touched {
             touched.extend(touches());
@@ -54,7 +54,7 @@ pub fn note(touches: impl FnOnce() -> [Touch; 2]) {
 /// Notes that all of what lies at `at` is touched.
 pub fn whole<T: ?Sized>(at: &T) {
     let at = std::ptr::from_ref(at).addr();
-    note(|| [Touch::of(&at, true); 2]);
+    note(|| [Touch::of(&at, true)]);
 }
 
 /// Notes that one part of what lies at `at` is touched.

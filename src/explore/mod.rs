@@ -11,6 +11,7 @@
 //! like any other's. Findings are reduced to a minimal set of lost effects ([`minimise`]).
 
 mod group;
+pub mod interleave;
 mod judge;
 pub mod memo;
 pub mod minimise;
@@ -193,7 +194,7 @@ fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outc
         .map(|(marks, group_cuts)| {
             let recovery_budget = setting.budget.recovery_states * group_cuts.len() / cuts.len();
             let mut group = Group::new(subject, &space, setting, subject.probes(*marks, &paths));
-            group.explore(group_cuts, Some(recovery_budget));
+            group.explore(group_cuts, (setting.budget.recovery_states > 0).then_some(recovery_budget));
             group.finish()
         })
         .collect();

@@ -190,6 +190,6 @@ impl Words {
         loss: Loss,
     ) -> Case<'a, S, String> {
         let [strategy, workload] = &self.title;
-        Case { subject, run, model, loss, strategy, workload, ops: &self.operations }
+        Case { subject, run, model, loss, strategy, workload, ops: &self.operations, together: None }
     }
 }

@@ -10,6 +10,7 @@ use super::words::{counted, place, shortened};
 use super::{BROKEN_CLAIM, Counterexample, CutRecovery, GOOD, STRONG, difference, schedule};
 use crate::disk::crash::Loss;
 use crate::disk::model::PersistenceModel;
+use crate::explore::interleave::Schedule;
 use crate::explore::replay::{Crash, Impossible, Reproduced, Stage, reproduce};
 use crate::explore::{Finding, Observation, Run, Subject};
 
@@ -29,6 +30,18 @@ pub struct Case<'a, S, O> {
     pub workload: &'a str,
     /// The operations, by which marks are named: two for each.
     pub ops: &'a [O],
+    /// The order of two clients, where there are two.
+    pub together: Option<Together<'a>>,
+}
+
+/// Two clients at once.
+pub struct Together<'a> {
+    /// Their order.
+    pub schedule: &'a Schedule,
+    /// The order in words.
+    pub order: String,
+    /// Whose each step is.
+    pub clients: Vec<usize>,
 }
 
 impl<S: Subject, O: Display> Case<'_, S, O> {
@@ -53,6 +66,7 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
             workload: self.workload.to_owned(),
             loss: self.loss,
             invariant: Some(finding.invariant.to_owned()),
+            turns: self.together.as_ref().map(|together| together.schedule.clone()),
             run: Some(fingerprint(&self.run.log)),
             crash,
         };
@@ -61,6 +75,7 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
         Ok(Counterexample {
             invariant: finding.invariant,
             detail: finding.detail.clone(),
+            turns: self.together.as_ref().map(|together| together.order.clone()),
             restart_at: spec.crash.restarted_at.map(|cut| place(&self.run.log, cut, self.ops)),
             crash_at: at(&again.workload),
             lost: lost(&again.workload),
@@ -86,10 +101,11 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
             Loss::LyingDisk => "the power fails, and the disk had ignored all syncs,",
         };
         let restarted = crash.restarted_at.map(|cut| cut.records as usize + usize::from(cut.inside.is_some()));
-        let mut out = schedule::render(&again.workload, self.ops, what, restarted) + &trees(&again.workload);
+        let clients = self.together.as_ref().map_or(&[][..], |together| &together.clients);
+        let mut out = schedule::render(&again.workload, self.ops, what, restarted, clients) + &trees(&again.workload);
         if let Some(recovery) = &again.recovery {
             out.push_str(&format!("\n{STRONG}Recovery from that{STRONG:#}\n\n"));
-            out.push_str(&schedule::render(recovery, self.ops, what, None));
+            out.push_str(&schedule::render(recovery, self.ops, what, None, &[]));
             out.push_str(&trees(recovery));
         }
         out

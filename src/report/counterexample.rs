@@ -37,6 +37,9 @@ fn lines(finding: &Counterexample, max_lost: usize, shown: impl Fn(&str) -> Stri
     let mut line = |label: &str, what: &str| {
         let _ = writeln!(out, "  {label:<10}{}", shown(what));
     };
+    if let Some(order) = &finding.turns {
+        line("order", order);
+    }
     if let Some(at) = &finding.restart_at {
         line("restart", at);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::counterexample;
-use super::words::grouped;
+use super::words::{counted, grouped, shortened};
 use super::{BROKEN, BROKEN_CLAIM, Cell, Coverage, Document, GOOD, STRONG};
 use crate::check::Invariant;
 
@@ -27,6 +27,17 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
     let mut line = |label: &str, value: &str| {
         let _ = writeln!(out, "{label:<18}{value}");
     };
+    if let Some(orders) = &cell.interleavings {
+        let [first, second] = orders.turns;
+        let all = orders.orders.parse::<u128>().map_or_else(|_| orders.orders.clone(), grouped);
+        let bound = counted(orders.preemptions as u64, "preemption");
+        line("interleavings", &format!("{all} of {first} and {second} turns, with at most {bound}"));
+        let (executions, runs) = (counted(orders.executions, "execution"), counted(orders.runs, "different log"));
+        line("covered by", &format!("{executions}, {runs}"));
+        if let Some((runs, why)) = &orders.refused {
+            line("gave up", &format!("a client in {}, first: {}", counted(*runs, "run"), shortened(why)));
+        }
+    }
     line("crash points", &grouped(cell.crash_points as u64));
     line("crash states", &states(&cell.crash_states));
     line("after a restart", &states(&cell.restart_states));

@@ -71,6 +71,9 @@ pub struct Cell {
     pub recovery_states: String,
     /// Whether these are all that the model allows.
     pub coverage: Coverage,
+    /// Where there are two clients: which of their orders that covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interleavings: Option<Interleavings>,
     /// How often each invariant looked at something; every invariant is listed.
     pub evaluated: BTreeMap<&'static str, u64>,
     /// How often an invariant was broken; those that never were are not listed.
@@ -84,6 +87,23 @@ pub struct Cell {
     /// Wall-clock time in seconds, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+}
+
+/// Orders in which two clients run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Interleavings {
+    /// Preemptions, at most.
+    pub preemptions: usize,
+    /// The turns of each client.
+    pub turns: [usize; 2],
+    /// How many orders there are of so many turns. A decimal string: it may pass 2^53.
+    pub orders: String,
+    /// Executions that cover them.
+    pub executions: u64,
+    /// Runs among them whose logs differ.
+    pub runs: u64,
+    /// Runs in which a client was refused for good, and the first answer of that kind.
+    pub refused: Option<(u64, String)>,
 }
 
 /// How much of what a model allows was looked at.
@@ -103,6 +123,9 @@ pub struct Counterexample {
     pub invariant: &'static str,
     /// How it is broken.
     pub detail: String,
+    /// The order of two clients, where there are two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<String>,
     /// Where the process had crashed before, and was restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_at: Option<String>,

@@ -7,6 +7,7 @@ pub(crate) fn finding(invariant: &'static str, lost: usize) -> Counterexample {
     Counterexample {
         invariant,
         detail: format!("docker/registry/v2/blobs/sha256/aa/{}/data is not there", "a".repeat(64)),
+        turns: None,
         restart_at: None,
         crash_at: "after step 57: -- answered: commit upload 1".to_owned(),
         lost: (0..lost).map(|i| format!("sector {i} of p")).collect(),
@@ -28,6 +29,7 @@ pub(crate) fn cell(strategy: &str, model: &'static str, workload: &str, broken: 
         restart_states: "20".to_owned(),
         recovery_states: "3".to_owned(),
         coverage: Coverage::Exhaustive,
+        interleavings: None,
         evaluated: Invariant::ALL.iter().map(|i| (i.name(), 1000)).collect(),
         violations: broken.iter().map(|i| (*i, 7)).collect(),
         claimed_safe: false,

@@ -9,8 +9,15 @@ use crate::disk::describe::LostEffect;
 use crate::explore::replay::Stage;
 
 /// Every step of `stage` that was executed, numbered as in a [`super::spec::Spec`], with what was lost beneath it; then
-/// the place of the crash (`what` names it). `restarted_after` is the number of steps before the process was restarted.
-pub fn render<O: Display>(stage: &Stage, ops: &[O], what: &str, restarted_after: Option<usize>) -> String {
+/// the place of the crash (`what` names it). `restarted_after` is the number of steps before the process was restarted;
+/// `clients` are those that the steps are of, where there are several.
+pub fn render<O: Display>(
+    stage: &Stage,
+    ops: &[O],
+    what: &str,
+    restarted_after: Option<usize>,
+    clients: &[usize],
+) -> String {
     let records = stage.space.records();
     let mut lost: BTreeMap<usize, Vec<LostEffect>> = BTreeMap::new();
     for effect in stage.space.describe_lost(&stage.lost, &stage.survivors) {
@@ -20,7 +27,8 @@ pub fn render<O: Display>(stage: &Stage, ops: &[O], what: &str, restarted_after:
     let executed = whole + usize::from(stage.cut.inside.is_some());
     let mut out = String::new();
     for (at, record) in records.iter().enumerate().take(executed) {
-        let shown = shortened(&step(record, ops));
+        let who = clients.get(at).map(|client| format!("{client}  ")).unwrap_or_default();
+        let shown = who + &shortened(&step(record, ops));
         let lost = lost.get(&at).map_or(&[][..], Vec::as_slice);
         // Where the only thing lost is the call itself, saying it twice helps nobody.
         let all = matches!(lost, [one] if one.what == record.call);

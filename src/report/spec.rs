@@ -1,7 +1,9 @@
 //! One crash as one word: what `pullplug replay` takes, short enough for a line, and what a replay file holds.
 //!
 //! ```text
-//! STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT][/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
+//! STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT][/turns@FIRST[:TURN,...]]
+//!   [/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
+//! FIRST = 1 or 2: which of two clients begins; TURN = a turn, counted from 0, that the other takes from it
 //! PLACE = STEPS[.SECTORS]     so many steps were executed, and of the next, a write, so many sectors
 //! LOST  = N[-N][,N[-N]]...    the effects that were lost, by their numbers in the order of execution
 //! HASH  = 8 hexadecimal digits of the schedule: told apart from one that another version or image leads to
@@ -17,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::disk::crash::Loss;
 use crate::disk::effect::{Cut, Record};
 use crate::disk::space::AtomId;
+use crate::explore::interleave::Schedule;
 use crate::explore::replay::Crash;
 
 /// Version of the replay file.
@@ -40,6 +43,8 @@ pub struct Spec {
     pub loss: Loss,
     /// The invariant that it breaks; without one, the verdict is about all.
     pub invariant: Option<String>,
+    /// The order of two clients, where there are two.
+    pub turns: Option<Schedule>,
     /// The crash.
     pub crash: Crash,
     /// The fingerprint of the schedule ([`fingerprint`]).
@@ -67,6 +72,13 @@ impl fmt::Display for Spec {
         write!(f, "{}/{}/{}/{}", self.strategy, self.model, self.workload, self.loss.name())?;
         if let Some(invariant) = &self.invariant {
             write!(f, "/{invariant}")?;
+        }
+        if let Some(Schedule { first, preemptions }) = &self.turns {
+            write!(f, "/turns@{}", first + 1)?;
+            let preemptions: Vec<String> = preemptions.iter().map(u32::to_string).collect();
+            if !preemptions.is_empty() {
+                write!(f, ":{}", preemptions.join(","))?;
+            }
         }
         if let Some(at) = self.crash.restarted_at {
             write!(f, "/restart@{}", place(at))?;
@@ -114,10 +126,12 @@ impl std::str::FromStr for Spec {
         let (workload, loss) = (word("the workload")?.to_owned(), word("the kind of loss")?);
         let known = || wrong(format!("there is no loss {loss:?}; known are {}", LOSSES.map(Loss::name).join(", ")));
         let loss = LOSSES.into_iter().find(|l| l.name() == loss).ok_or_else(known)?;
+        let mut turns = None;
         let (mut invariant, mut restarted_at, mut crash, mut in_recovery, mut run) = (None, None, None, None, None);
         for part in parts {
             let twice = match part.split_once('@') {
                 None => invariant.replace(part.to_owned()).is_some(),
+                Some(("turns", order)) => turns.replace(parse_turns(order).map_err(wrong)?).is_some(),
                 Some(("restart", at)) => restarted_at.replace(parse_place(at).map_err(wrong)?).is_some(),
                 Some(("crash", at)) => crash.replace(parse_stop(at).map_err(wrong)?).is_some(),
                 Some(("recovery", at)) => in_recovery.replace(parse_stop(at).map_err(wrong)?).is_some(),
@@ -133,12 +147,28 @@ impl std::str::FromStr for Spec {
         }
         let (cut, lost) = crash.ok_or_else(|| wrong("the part crash@... is missing".to_owned()))?;
         let crash = Crash { restarted_at, cut, lost, in_recovery };
-        Ok(Self { strategy, model, workload, loss, invariant, crash, run })
+        Ok(Self { strategy, model, workload, loss, invariant, turns, crash, run })
     }
 }
 
 fn number<N: std::str::FromStr>(s: &str) -> Result<N, String> {
     s.parse().map_err(|_| format!("{s:?} is no number"))
+}
+
+fn parse_turns(s: &str) -> Result<Schedule, String> {
+    let (first, preemptions) = s.split_once(':').map_or((s, None), |(first, turns)| (first, Some(turns)));
+    let first = match first {
+        "1" => 0,
+        "2" => 1,
+        _ => return Err(format!("{s:?}: client 1 begins, or client 2")),
+    };
+    let preemptions = preemptions.into_iter().flat_map(|turns| turns.split(',')).map(number);
+    let preemptions: Vec<u32> = preemptions.collect::<Result<_, _>>()?;
+    if preemptions.is_sorted_by(|a, b| a < b) {
+        Ok(Schedule { first, preemptions })
+    } else {
+        Err(format!("{s:?}: the turns must be in ascending order"))
+    }
 }
 
 fn parse_place(s: &str) -> Result<Cut, String> {
@@ -214,6 +244,7 @@ mod tests {
             workload: "push".to_owned(),
             loss: Loss::PowerCut,
             invariant: Some("no-dangling-link".to_owned()),
+            turns: None,
             crash,
             run: Some(0x1a_2b3c),
         }
@@ -232,7 +263,12 @@ mod tests {
         let bare =
             Spec { invariant: None, run: None, ..spec(Crash { restarted_at: None, in_recovery: None, ..crash }) };
         assert_eq!(bare.to_string(), "durable/posix/push/power-cut/crash@57:4-6,9");
-        assert_eq!(bare.to_string().parse(), Ok(bare));
+        assert_eq!(bare.to_string().parse(), Ok(bare.clone()));
+        let both = |preemptions| Spec { turns: Some(Schedule { first: 1, preemptions }), ..bare.clone() };
+        assert_eq!(both(vec![17, 40]).to_string(), "durable/posix/push/power-cut/turns@2:17,40/crash@57:4-6,9");
+        for preemptions in [vec![], vec![3], vec![17, 40]] {
+            assert_eq!(both(preemptions.clone()).to_string().parse(), Ok(both(preemptions)));
+        }
     }
 
     #[test]
@@ -251,6 +287,9 @@ mod tests {
             ("d/m/w/power-cut/crash@1:0-99999999999", "more than"),
             ("d/m/w/power-cut/crash@1:", "is no number"),
             ("d/m/w/power-cut/crash@1/run@xyz", "is no hash"),
+            ("d/m/w/power-cut/turns@3/crash@1", "client 1 begins, or client 2"),
+            ("d/m/w/power-cut/turns@1:4,4/crash@1", "ascending"),
+            ("d/m/w/power-cut/turns@1:/crash@1", "is no number"),
         ] {
             let told = word.parse::<Spec>().unwrap_err().to_string();
             assert!(told.contains(why), "{word}: {told}");

@@ -5,11 +5,14 @@
 //! [`probe`] lists, for each point in it, what is to be looked at after a crash there, and looks. Nothing here knows
 //! a disk or how crashes are chosen.
 
+pub mod client;
 pub mod image;
 pub mod op;
+pub mod pair;
 pub mod probe;
 pub mod run;
 pub mod subject;
+pub mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +49,9 @@ pub enum WorkloadError {
     /// No workload has that name.
     #[error("there is no workload {0:?}; known are {known}", known = NAMES.join(", "))]
     Unknown(String),
+    /// No pair of workloads has that name.
+    #[error("there is no pair {0:?}; known are {known}", known = pair::PAIRS.join("; "))]
+    UnknownPair(String),
     /// The image holds a manifest that cannot be parsed, or no manifest at all.
     #[error("the image cannot be pushed: {0}")]
     Image(String),
@@ -133,7 +139,7 @@ impl Workload {
                 Op::DeleteTag { repo, tag } => Some(Event::DeleteTag(repo.clone(), tag.clone())),
                 Op::DeleteBlob { repo, content } => Some(Event::DeleteBlob(repo.clone(), *content)),
                 Op::Collect { .. } => Some(Event::Collect),
-                Op::Append { .. } | Op::Resume { .. } | Op::CollectLitter | Op::Restart => None,
+                Op::Append { .. } | Op::Resume { .. } | Op::CollectLitter | Op::PurgeUploads | Op::Restart => None,
             });
         }
         events

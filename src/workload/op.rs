@@ -89,6 +89,8 @@ pub enum Op {
     },
     /// Removal of what crashes left behind.
     CollectLitter,
+    /// Removal of all unfinished uploads, however young.
+    PurgeUploads,
     /// The process ends without warning and starts again; the machine runs on.
     Restart,
 }
@@ -109,6 +111,7 @@ impl fmt::Display for Op {
             Self::Collect { exclusive: false } => f.write_str("collect garbage"),
             Self::Collect { exclusive: true } => f.write_str("collect garbage, alone"),
             Self::CollectLitter => f.write_str("collect litter"),
+            Self::PurgeUploads => f.write_str("purge all uploads"),
             Self::Restart => f.write_str("restart the process"),
         }
     }
@@ -137,6 +140,7 @@ mod tests {
             Op::Collect { exclusive: true },
             Op::Collect { exclusive: false },
             Op::CollectLitter,
+            Op::PurgeUploads,
             Op::Restart,
         ];
         let json = serde_json::to_string(&ops).unwrap();

@@ -11,6 +11,7 @@ use super::op::{Op, UploadKey};
 use crate::check::contents::{Contents, Kind};
 use crate::check::oracle::Mark;
 use crate::env::World;
+use crate::env::clock::UnixSeconds;
 use crate::fs::Fs;
 use crate::oci::{Digest, Name, Reference, UploadId};
 use crate::registry::{Error, OpenError, Registry};
@@ -182,6 +183,9 @@ impl<'c, F: Fs, P: Protocol + ?Sized> Runner<'c, F, P> {
                 registry.collect(options).await.map_err(refused)?;
             }
             Op::CollectLitter => drop(registry.collect_litter().await.map_err(refused)?),
+            Op::PurgeUploads => {
+                registry.strategy().purge_uploads(UnixSeconds(u64::MAX), false).await.map_err(refused)?;
+            }
             Op::Restart => self.registry = Registry::open(self.strategy, self.fs.clone(), self.world.clone()).await?,
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::disk::SimFs;
 use crate::env::{World, run_now};
 use crate::explore::{Observation, Subject};
 use crate::fs::{FileKind, Fs};
+use crate::registry::OpenError;
 use crate::strategy::Protocol;
 
 /// The stream of identifiers of the setup.
@@ -128,10 +129,13 @@ impl<P: Protocol> Subject for RegistrySubject<P> {
 
     fn evaluate(&self, probe: &Probe, disk: &SimFs) -> Vec<Observation> {
         let world = World::simulated(AFTER_CRASH_IDS);
-        let seen = probe::evaluate(probe, &self.workload.contents, &self.strategy, disk.clone(), world);
-        // The one error there can be, an unknown strategy, was met in `new`.
-        let seen = run_now(seen).unwrap_or_default();
-        let told = |o: check::Observation| Observation { invariant: o.invariant.name(), violation: o.violation };
-        seen.into_iter().map(told).collect()
+        observed(run_now(probe::evaluate(probe, &self.workload.contents, &self.strategy, disk.clone(), world)))
     }
+}
+
+/// What the explorer is told of what was seen.
+pub(super) fn observed(seen: Result<Vec<check::Observation>, OpenError>) -> Vec<Observation> {
+    let told = |o: check::Observation| Observation { invariant: o.invariant.name(), violation: o.violation };
+    // The one error there can be, an unknown strategy, was met when the subject was made.
+    seen.unwrap_or_default().into_iter().map(told).collect()
 }
