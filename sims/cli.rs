@@ -1,6 +1,7 @@
 //! The program as its users meet it: the built binary, its output and its exit codes.
 
 mod bad_input;
+mod concurrent;
 mod layout;
 mod simulate;
 

@@ -13,9 +13,12 @@ use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
 
 use super::{assert_message, message};
 
-/// Starts on what it finds, as if it were durable, or does not.
-struct Hasty {
-    recovers: bool,
+/// `durable`, or what is left of it.
+pub struct Hasty {
+    /// Whether what a start finds is made durable.
+    pub recovers: bool,
+    /// Whether a collection spares what a push relies on.
+    pub spares: bool,
 }
 
 impl Protocol for Hasty {
@@ -24,13 +27,14 @@ impl Protocol for Hasty {
     }
 
     fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
-        Some(Box::new(Wrapped { inner: Durable::new(fs, world), recovers: self.recovers }))
+        Some(Box::new(Wrapped { inner: Durable::new(fs, world), recovers: self.recovers, spares: self.spares }))
     }
 }
 
 struct Wrapped<F: Fs> {
     inner: Durable<F>,
     recovers: bool,
+    spares: bool,
 }
 
 /// Passes calls on.
@@ -48,6 +52,10 @@ macro_rules! passed_on {
 
             async fn recover(&self) -> Result<()> {
                 if self.recovers { self.inner.recover().await } else { Ok(()) }
+            }
+
+            async fn collect(&self, options: CollectOptions) -> Result<Collected> {
+                self.inner.collect(CollectOptions { exclusive: !self.spares, ..options }).await
             }
 
             fn content_path(&self, digest: &Digest) -> String {
@@ -80,7 +88,6 @@ passed_on! {
     tags(repo: &Name) -> Vec<Tag>;
     revisions(repo: &Name) -> Vec<Digest>;
     repositories() -> Vec<Name>;
-    collect(options: CollectOptions) -> Collected;
     purge_uploads(before: UnixSeconds, dry_run: bool) -> u64;
     links_at(path: &str) -> Vec<Link>;
 }
@@ -88,7 +95,7 @@ passed_on! {
 fn explorer(recovers: bool) -> Explorer<RegistrySubject<Hasty>> {
     let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
     let push = Workload::named("push", &first, &second).unwrap();
-    Explorer::new(RegistrySubject::of(Hasty { recovers }, push).unwrap()).model("posix").budget(16_000)
+    Explorer::new(RegistrySubject::of(Hasty { recovers, spares: true }, push).unwrap()).model("posix").budget(16_000)
 }
 
 #[test]

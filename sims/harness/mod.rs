@@ -1,6 +1,6 @@
 //! The library as another crate uses it: through its public API alone.
 
-mod foreign;
+pub mod foreign;
 
 use pullplug::disk::model;
 use pullplug::explore::{Observation, Subject};

@@ -10,9 +10,9 @@ use pullplug::env::choice::Seeded;
 use pullplug::env::clock::UnixSeconds;
 use pullplug::env::{World, run_now};
 use pullplug::explore::{Observation, Subject};
-use pullplug::fs::{FileKind, Fs};
-use pullplug::registry::Error;
-use pullplug::workload::op::{Op, UploadKey};
+use pullplug::fs::FileKind;
+use pullplug::workload::client::Client;
+use pullplug::workload::op::Op;
 use pullplug::workload::probe::{self, Probe};
 use pullplug::workload::run::{self, RunError, Runner, Sessions};
 use pullplug::workload::{Workload, image::Image};
@@ -105,73 +105,6 @@ async fn set_up(pair: &Pair, disk: SimFs) -> Result<Sessions, RunError> {
     run::run("durable", disk, world, contents, &pair.workload.setup, |_| {}).await
 }
 
-/// How often a client begins again before it gives up.
-const TRIES: usize = 6;
-
-/// A client, who begins again where it is told that something is missing.
-struct Client<'a, F: Fs> {
-    runner: Runner<'a, F>,
-    /// All operations of the workload, setup first.
-    known: Vec<Op>,
-}
-
-impl<F: Fs> Client<'_, F> {
-    async fn run(&mut self, ops: &[Op], from: usize, mark: &dyn Fn(Mark)) -> Result<(), RunError> {
-        let mut uploads = Vec::new();
-        for (i, op) in ops.iter().enumerate() {
-            if let Op::StartUpload { upload, .. } | Op::Resume { upload } = op {
-                uploads.push(*upload);
-            }
-            mark(Mark::Begin(from + i));
-            self.until_done(op, &uploads).await?;
-            mark(Mark::End(from + i));
-        }
-        Ok(())
-    }
-
-    async fn until_done(&mut self, op: &Op, uploads: &[UploadKey]) -> Result<(), RunError> {
-        let mut tries = 0;
-        loop {
-            let error = match self.runner.step(op).await {
-                Ok(()) => return Ok(()),
-                Err(RunError::Refused { why: Error::ManifestUnknown(_), .. })
-                    if matches!(op, Op::DeleteManifest { .. }) =>
-                {
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            tries += 1;
-            match (&error, op) {
-                (RunError::Refused { why, .. }, _) if tries == TRIES => {
-                    return Err(RunError::Senseless {
-                        op: op.to_string(),
-                        why: format!("refused again and again: {why}"),
-                    });
-                }
-                (
-                    RunError::Refused { why: Error::UploadUnknown(_), .. },
-                    Op::Resume { upload } | Op::Commit { upload },
-                ) => {
-                    self.runner.step(&self.start_of(*upload)).await?;
-                }
-                (RunError::Refused { why: Error::ManifestBlobUnknown(_), .. }, Op::PutManifest { .. }) => {
-                    for upload in uploads {
-                        self.runner.step(&self.start_of(*upload)).await?;
-                        Box::pin(self.until_done(&Op::Commit { upload: *upload }, &[])).await?;
-                    }
-                }
-                _ => return Err(error),
-            }
-        }
-    }
-
-    fn start_of(&self, upload: UploadKey) -> Op {
-        let is_start = |op: &&Op| matches!(op, Op::StartUpload { upload: u, .. } if *u == upload);
-        self.known.iter().find(is_start).unwrap().clone()
-    }
-}
-
 impl Subject for Together<'_> {
     type Probe = Probe;
 
@@ -191,9 +124,9 @@ impl Subject for Together<'_> {
             passed.push(mark);
         };
         let failed = RefCell::new(Ok(()));
+        let known = [&setup[..], ops].concat();
         let client = |ops: &'_ [Op], from: usize| {
-            let known = [&setup[..], ops].concat();
-            let mut client = Client { runner: runner.beside(self.found.clone()), known };
+            let mut client = Client::new(runner.beside(self.found.clone()), &known);
             let (ops, mark, failed) = (ops.to_vec(), &mark, &failed);
             let saboteur = &saboteur;
             Box::pin(async move {

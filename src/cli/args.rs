@@ -215,8 +215,7 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "PAIR", value_parser = pairs(), conflicts_with = "workload")]
     pub concurrent: Option<String>,
     /// With --concurrent: one operation may be stopped in favour of the other so many times, at most 4
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "concurrent",
-        value_parser = value_parser!(u8).range(0..=4))]
+    #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "workload", value_parser = value_parser!(u8).range(0..=4))]
     pub preemptions: u8,
     /// How to explore, and where to write what was found.
     #[command(flatten)]

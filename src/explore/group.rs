@@ -75,9 +75,13 @@ pub(super) struct Group<'a, S: Subject> {
 }
 
 impl<'a, S: Subject> Group<'a, S> {
-    /// A group that is judged by `probes`.
-    pub(super) fn new(subject: &'a S, space: &'a Arc<Space>, setting: Setting<'a>, probes: Vec<S::Probe>) -> Self {
-        let judges = probes.into_iter().map(Judge::new).collect();
+    /// A group that is judged by `judges`; what they know is of this space.
+    pub(super) fn new(
+        subject: &'a S,
+        space: &'a Arc<Space>,
+        setting: Setting<'a>,
+        judges: Vec<Judge<S::Probe>>,
+    ) -> Self {
         Self { subject, space, setting, judges, outcome: Outcome::default() }
     }
 
@@ -116,10 +120,10 @@ impl<'a, S: Subject> Group<'a, S> {
         recoveries.into_iter().for_each(|recoveries| self.outcome.merge(recoveries.outcome));
     }
 
-    /// All that was seen.
-    pub(super) fn finish(mut self) -> Outcome<S::Probe> {
-        self.judges.into_iter().for_each(|judge| self.outcome.merge(judge.finish()));
-        self.outcome
+    /// All that was seen, and the judges for the next group.
+    pub(super) fn finish(mut self) -> (Outcome<S::Probe>, Vec<Judge<S::Probe>>) {
+        self.judges.iter_mut().for_each(|judge| self.outcome.merge(judge.take()));
+        (self.outcome, self.judges)
     }
 }
 
@@ -198,9 +202,10 @@ impl<S: Subject> Recoveries<'_, S> {
         let cuts = states::telling_cuts(space.records(), self.setting.model, self.setting.loss);
         let share = (budget / cuts.len().max(1)).max(1);
         let cuts: Vec<(Cut, usize)> = cuts.into_iter().map(|cut| (cut, share)).collect();
-        let mut nested = Group::new(self.subject, &space, self.setting, self.probes.clone());
+        let judges = self.probes.iter().cloned().map(Judge::new).collect();
+        let mut nested = Group::new(self.subject, &space, self.setting, judges);
         nested.explore(&cuts, None);
-        let mut part = nested.finish();
+        let (mut part, _) = nested.finish();
         part.recovery_states = std::mem::take(&mut part.crash_states);
         // Coverage is told of the workload's own crashes alone.
         part.exhaustive = true;

@@ -1,7 +1,8 @@
 //! One probe on many crash states.
 //!
 //! A judge has a memo of its own and looks at all states of a group in their order, so that what it says does not
-//! depend on how many judges work at a time.
+//! depend on how many judges work at a time. What it knows is true of the run, not of the group alone: it goes on to
+//! the next group that has its probe.
 
 use std::sync::Arc;
 
@@ -82,16 +83,18 @@ impl<P: Clone> Judge<P> {
         }
     }
 
-    /// All that was seen.
-    pub(super) fn finish(mut self) -> Outcome<P> {
-        for verdict in &self.verdicts {
+    /// All that was seen since this was asked last.
+    pub(super) fn take(&mut self) -> Outcome<P> {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        for verdict in self.verdicts.iter_mut().filter(|verdict| verdict.states > 0) {
+            let states = std::mem::take(&mut verdict.states);
             for observation in &verdict.observations {
-                *self.outcome.evaluated.entry(observation.invariant).or_default() += verdict.states;
+                *outcome.evaluated.entry(observation.invariant).or_default() += states;
                 if observation.violation.is_some() {
-                    *self.outcome.violations.entry(observation.invariant).or_default() += verdict.states;
+                    *outcome.violations.entry(observation.invariant).or_default() += states;
                 }
             }
         }
-        self.outcome
+        outcome
     }
 }

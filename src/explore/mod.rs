@@ -9,6 +9,8 @@
 //! cut by cut and judged probe by probe, on all cores; the number of threads changes nothing. Verdicts are remembered by
 //! what the probe read ([`memo`]). A crash during recovery is explored one level deep: recovery's own effects are cut
 //! like any other's. Findings are reduced to a minimal set of lost effects ([`minimise`]).
+//!
+//! Two operations at once are many runs: [`interleave`] says which.
 
 mod group;
 pub mod interleave;
@@ -19,6 +21,7 @@ mod outcome;
 pub mod replay;
 pub mod states;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::fs::FileKind;
 use group::Group;
+use judge::Judge;
 pub use outcome::{Finding, Outcome};
 
 /// What a probe saw of one invariant.
@@ -189,17 +193,18 @@ fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outc
         }
     }
     let paths = space.possible_paths();
-    let parts: Vec<Outcome<S::Probe>> = groups
-        .par_iter()
-        .map(|(marks, group_cuts)| {
-            let recovery_budget = setting.budget.recovery_states * group_cuts.len() / cuts.len();
-            let mut group = Group::new(subject, &space, setting, subject.probes(*marks, &paths));
-            group.explore(group_cuts, (setting.budget.recovery_states > 0).then_some(recovery_budget));
-            group.finish()
-        })
-        .collect();
     let mut outcome = Outcome::default();
-    parts.into_iter().for_each(|part| outcome.merge(part));
+    let mut idle: BTreeMap<S::Probe, Judge<S::Probe>> = BTreeMap::new();
+    for (marks, group_cuts) in groups {
+        let recovery_budget = setting.budget.recovery_states * group_cuts.len() / cuts.len();
+        let judge = |probe| idle.remove(&probe).unwrap_or_else(|| Judge::new(probe));
+        let judges = subject.probes(marks, &paths).into_iter().map(judge).collect();
+        let mut group = Group::new(subject, &space, setting, judges);
+        group.explore(&group_cuts, (setting.budget.recovery_states > 0).then_some(recovery_budget));
+        let (part, judges) = group.finish();
+        outcome.merge(part);
+        idle.extend(judges.into_iter().map(|judge| (judge.probe().clone(), judge)));
+    }
     for finding in outcome.findings.values_mut() {
         finding.restarted_at = run.restarted_at;
         minimise::minimise(subject, &space, setting, finding);

@@ -3,7 +3,8 @@
 //! A [`Workload`] is plain data: operations that run before anything can crash ([`setup`](Workload::setup)), the
 //! operations among which crashes fall ([`ops`](Workload::ops)), and the bytes that they store. [`run`] runs it once;
 //! [`probe`] lists, for each point in it, what is to be looked at after a crash there, and looks. Nothing here knows
-//! a disk or how crashes are chosen.
+//! a disk or how crashes are chosen, but for what makes an explorer's subject of it: one client ([`subject`]), or the two
+//! of a [`pair`] ([`together`]).
 
 pub mod client;
 pub mod image;
