@@ -10,6 +10,7 @@ use crate::disk::crash::Loss;
 use crate::disk::model;
 use crate::report::MAX_COLUMNS;
 use crate::sim::schedule::{MAX_CLIENTS, MAX_STEPS};
+use crate::workload::pair::PAIRS;
 use crate::{strategy, workload};
 
 /// The seed if none is given.
@@ -212,7 +213,7 @@ pub struct ExploreArgs {
     pub workload: Option<String>,
     /// Two operations at once, under every interleaving of their file-system calls within a bound, instead of a
     /// workload. Of these, no recovery is cut, and no process is restarted
-    #[arg(long, value_name = "PAIR", value_parser = pairs(), conflicts_with = "workload")]
+    #[arg(long, value_name = "PAIR", value_parser = PossibleValuesParser::new(PAIRS), conflicts_with = "workload")]
     pub concurrent: Option<String>,
     /// With --concurrent: one operation may be stopped in favour of the other so many times, at most 4
     #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "workload", value_parser = value_parser!(u8).range(0..=4))]
@@ -390,10 +391,6 @@ fn strategies() -> PossibleValuesParser {
 
 fn models() -> PossibleValuesParser {
     PossibleValuesParser::new(model::ALL.map(|m| m.name()))
-}
-
-fn pairs() -> PossibleValuesParser {
-    PossibleValuesParser::new(workload::pair::PAIRS)
 }
 
 fn workloads() -> PossibleValuesParser {
