@@ -8,6 +8,7 @@ use crate::script::{assert_snapshot, table};
 /// Checks the table of one litmus test against its snapshot.
 pub fn litmus(name: &str, about: &str, setup: &str, script: &str) {
     assert_snapshot(&format!("litmus_{name}"), &table(about, setup, script));
+    crate::lazy::agrees_on(setup, script);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod fs_real;
 mod harness;
 mod http;
 mod http_auth;
+mod lazy;
 mod litmus;
 mod litmus_btrfs;
 mod litmus_names;

@@ -31,7 +31,7 @@ const CONTAINED: [(&str, &str); 7] = [
 ];
 
 /// Durable before the random calls: two directories, files of one and of two sectors.
-const SETUP: &str = "mkdir d; mkdir e; create a; append a 71 P; create d/b; append d/b 600 Q";
+pub const SETUP: &str = "mkdir d; mkdir e; create a; append a 71 P; create d/b; append d/b 600 Q";
 
 const PATHS: [&str; 7] = ["a", "b", "d/a", "d/b", "e/a", "e/b", "d/f/a"];
 const DIRS: [&str; 4] = ["d", "e", "f", "d/f"];

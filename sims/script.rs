@@ -41,6 +41,11 @@ impl Player {
         player
     }
 
+    /// Plays on a disk as it is.
+    pub fn on(fs: SimFs) -> Self {
+        Self { fs, handles: BTreeMap::new() }
+    }
+
     /// Runs a script of which every call must succeed.
     pub fn run(&mut self, script: &str) {
         for call in calls(script) {

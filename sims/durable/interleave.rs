@@ -64,6 +64,10 @@ impl<F: Fs> Fs for Yielding<F> {
 }
 
 impl<H: File> File for YieldingFile<H> {
+    async fn knows_sha256(&self, _: u64, _: &[u8]) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
     async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
         Ok(self.sha256().await? == *sha256)
     }

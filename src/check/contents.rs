@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::fs::{File, FsError};
 use crate::oci::{Algorithm, Digest, Hasher};
+
+/// What is said of bytes of which it is known only that they are not the right ones.
+pub const OTHER_BYTES: &str = "other bytes";
 
 /// What a piece of content is, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +77,18 @@ impl Contents {
         let mut comparison = self.compare(digest);
         comparison.feed(bytes);
         comparison.finish()
+    }
+
+    /// Whether a file's bytes are those that `digest` names, where its file system knows that without reading them.
+    ///
+    /// Errors: those of the file system.
+    pub async fn known_of<H: File>(&self, digest: &Digest, file: &H) -> Result<Option<bool>, FsError> {
+        let (Some(content), Some(canonical)) = (self.0.get(digest), self.canonical(digest)) else { return Ok(None) };
+        let len = content.bytes.len() as u64;
+        match file.knows_sha256(len, canonical.as_bytes()).await? {
+            Some(begins) => Ok(Some(begins && file.metadata().await?.len == len)),
+            None => Ok(None),
+        }
     }
 
     /// The digests, sorted; content that was added under sha512 appears under both.

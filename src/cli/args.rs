@@ -233,6 +233,9 @@ pub struct Exploration {
     /// a restart, a quarter of recoveries. A few are always visited at every crash point
     #[arg(long, value_name = "STATES", default_value_t = DEFAULT_BUDGET)]
     pub budget: NonZeroU64,
+    /// Cover every crash state, also after a restart and during recovery. What would take too long is a sample, as without
+    #[arg(long)]
+    pub prove: bool,
     /// How the machine stops
     #[arg(long, value_name = "HOW", value_enum, default_value_t = LossArg::PowerCut)]
     pub loss: LossArg,

@@ -1,5 +1,6 @@
 //! From names to one explored cell: image, workload, subject, run, verdict.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::args::{DEFAULT_SEED, Exploration, Input};
@@ -9,7 +10,8 @@ use crate::disk::SimFs;
 use crate::disk::crash::Loss;
 use crate::disk::model::PersistenceModel;
 use crate::env::World;
-use crate::explore::{self, Budget, Outcome, Run, Setting};
+use crate::explore::lazy::{NoProof, Proof, prove};
+use crate::explore::{self, Budget, Finding, Outcome, Run, Setting};
 use crate::oci::Tag;
 use crate::report::case::Case;
 use crate::report::spec::Spec;
@@ -108,11 +110,15 @@ impl<'i> Scene<'i> {
         let budget = Budget::of(args.budget.get());
         let setting = Setting { model, loss: args.loss.into(), seed: args.input.seed, budget };
         let watch = args.timings.then(Stopwatch::start);
-        let outcome = explore::explore(&self.subject, &self.run, setting);
+        let seen = match args.prove.then(|| prove(&self.subject, &self.run, setting)) {
+            Some(Ok(proof)) => Seen::of_proof(proof),
+            Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
+            Some(Err(NoProof::TooMany)) | None => Seen::of_outcome(explore::explore(&self.subject, &self.run, setting)),
+        };
         let seconds = watch.map(Stopwatch::seconds);
         let mut findings = Vec::new();
         for invariant in Invariant::ALL {
-            if let Some(finding) = outcome.findings.get(invariant.name()) {
+            if let Some(finding) = seen.findings.get(invariant.name()) {
                 let told = self.case(model, setting.loss).counterexample(finding, |spec| self.images.replay_line(spec));
                 findings.push(told.map_err(|e| {
                     CliError::internal(format!("a finding of {} cannot be reproduced: {e}", finding.invariant))
@@ -120,7 +126,7 @@ impl<'i> Scene<'i> {
             }
         }
         let claims = |i| self.claims(model.name(), setting.loss, i);
-        let cell = cell(self.subject.strategy(), &self.subject.workload().name, &outcome, setting, claims);
+        let cell = cell(self.subject.strategy(), &self.subject.workload().name, &seen, setting, claims);
         Ok(Cell { findings, seconds, ..cell })
     }
 
@@ -150,28 +156,77 @@ pub fn claims(strategy: &str, model: &str, loss: Loss, invariant: Invariant) -> 
 pub fn cell(
     strategy: &str,
     workload: &str,
-    outcome: &Outcome<Probe>,
+    seen: &Seen,
     setting: Setting<'_>,
     claims: impl Fn(Invariant) -> bool,
 ) -> Cell {
-    let broken = |i: Invariant| outcome.violations.get(i.name()).is_some_and(|n| *n > 0);
-    let evaluated = |i: Invariant| (i.name(), outcome.evaluated.get(i.name()).copied().unwrap_or_default());
+    let broken = |i: Invariant| seen.violations.get(i.name()).is_some_and(|n| *n > 0);
+    let evaluated = |i: Invariant| (i.name(), seen.evaluated.get(i.name()).copied().unwrap_or_default());
     Cell {
         strategy: strategy.to_owned(),
         model: setting.model.name(),
         workload: workload.to_owned(),
-        crash_points: outcome.crash_points,
-        crash_states: outcome.crash_states.to_string(),
-        restart_states: outcome.restart_states.to_string(),
-        recovery_states: outcome.recovery_states.to_string(),
-        coverage: if outcome.exhaustive { Coverage::Exhaustive } else { Coverage::Sampled },
+        crash_points: seen.crash_points,
+        crash_states: seen.crash_states.to_string(),
+        restart_states: seen.restart_states.to_string(),
+        recovery_states: seen.recovery_states.to_string(),
+        coverage: seen.coverage,
         interleavings: None,
+        is_counted: seen.is_counted,
+        executions: seen.executions,
         evaluated: Invariant::ALL.into_iter().map(evaluated).collect(),
-        violations: outcome.violations.iter().filter(|(_, n)| **n > 0).map(|(i, n)| (*i, *n)).collect(),
+        violations: seen.violations.iter().filter(|(_, n)| **n > 0).map(|(i, n)| (*i, *n)).collect(),
         claimed_safe: Invariant::ALL.into_iter().all(&claims),
         broken_claims: Invariant::ALL.into_iter().filter(|i| claims(*i) && broken(*i)).map(Invariant::name).collect(),
         findings: Vec::new(),
         seconds: None,
+    }
+}
+
+/// What an exploration saw, whichever it was.
+pub struct Seen {
+    crash_points: usize,
+    crash_states: String,
+    restart_states: String,
+    recovery_states: String,
+    coverage: Coverage,
+    is_counted: bool,
+    executions: u64,
+    evaluated: BTreeMap<&'static str, u64>,
+    violations: BTreeMap<&'static str, u64>,
+    findings: BTreeMap<&'static str, Finding<Probe>>,
+}
+
+impl Seen {
+    /// By enumeration.
+    pub fn of_outcome(outcome: Outcome<Probe>) -> Self {
+        Self {
+            crash_points: outcome.crash_points,
+            crash_states: outcome.crash_states.to_string(),
+            restart_states: outcome.restart_states.to_string(),
+            recovery_states: outcome.recovery_states.to_string(),
+            coverage: if outcome.exhaustive { Coverage::Exhaustive } else { Coverage::Sampled },
+            is_counted: true,
+            executions: outcome.executions,
+            evaluated: outcome.evaluated,
+            violations: outcome.violations,
+            findings: outcome.findings,
+        }
+    }
+
+    fn of_proof(proof: Proof<Probe>) -> Self {
+        Self {
+            crash_points: proof.crash_points,
+            is_counted: [&proof.crash_states, &proof.restart_states, &proof.recovery_states].iter().all(|c| c.is_exact),
+            crash_states: proof.crash_states.to_string(),
+            restart_states: proof.restart_states.to_string(),
+            recovery_states: proof.recovery_states.to_string(),
+            coverage: Coverage::Proved,
+            executions: proof.executions,
+            evaluated: proof.evaluated,
+            violations: proof.violations,
+            findings: proof.findings,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pullplug explore --concurrent`: two clients at once, under every interleaving within a bound.
 
 use super::args::{Exploration, ExploreArgs};
-use super::cell::{Images, Stopwatch, cell, claims};
+use super::cell::{Images, Seen, Stopwatch, cell, claims};
 use super::error::CliError;
 use crate::check::Invariant;
 use crate::disk::crash::Loss;
@@ -53,7 +53,7 @@ pub fn explore(
         }
     }
     let claims = |i| claims(stage.strategy(), model.name(), setting.loss, i);
-    let cell = cell(stage.strategy(), &stage.pair().workload.name, &found.outcome, setting, claims);
+    let cell = cell(stage.strategy(), &stage.pair().workload.name, &Seen::of_outcome(found.outcome), setting, claims);
     let interleavings = Some(told(search, coverage, &runs));
     Ok(Cell { findings, interleavings, seconds: watch.map(Stopwatch::seconds), ..cell })
 }

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use super::effect::{Effect, Record, SECTOR_BYTES, What};
 use super::fault::{FaultKind, Faults};
 use super::reader::Reader;
-use super::space::{Question, Space};
+use super::space::{Ask, Library, Question, Space};
 use super::tree::{Ino, Node, Place, Tree};
 use crate::fs::{ErrorKind, FileKind, FsError, Result, check_path};
 pub use port::SimFile;
@@ -123,7 +123,20 @@ impl SimFs {
 
     /// What was asked of the undecided, in order, each thing once.
     pub fn questions(&self) -> Vec<Question> {
-        self.lock().reader.as_mut().map_or_else(Vec::new, Reader::take)
+        self.lock().reader.as_mut().map_or_else(Vec::new, Reader::take_questions)
+    }
+
+    /// As [`undecided`](Self::undecided), and notes all that is read, decided or not. Which digests it takes for known
+    /// is for `library` to say. With `keep_log` what the log depends on counts as read.
+    pub fn transcribed(tree: Tree, space: Arc<Space>, library: Arc<Library>, keep_log: bool) -> Self {
+        let fs = Self::undecided(tree, space.clone(), keep_log);
+        fs.lock().reader = Some(Reader::transcribed(space, library, keep_log));
+        fs
+    }
+
+    /// What was asked of a disk that is [transcribed](Self::transcribed), in order, each thing once.
+    pub fn asks(&self) -> Vec<Ask<Ino>> {
+        self.lock().reader.as_mut().map_or_else(Vec::new, Reader::take_asks)
     }
 
     /// Installs faults, or with `None` takes them away.
@@ -202,20 +215,12 @@ impl Disk {
         }
     }
 
-    /// Notes a question, if the space has one there.
-    fn saw(&mut self, question: impl FnOnce(&Space) -> Option<Question>) {
-        if let Some(reader) = &mut self.reader {
-            reader.asks(question);
-        }
-    }
-
     /// Resolves a path: the directory of its last component, that component, and the inode if there is one.
     fn walk<'p>(&mut self, op: &'static str, path: &'p str) -> Result<Place<'p>> {
         let fail = |kind| FsError::new(kind, op, path);
         if let Some(reader) = &mut self.reader {
             check_path(op, path)?;
-            let asked = |dir, name: &str| reader.asks(|space| space.asks_entry(dir, name));
-            return self.tree.walk(path, asked).map_err(fail);
+            return self.tree.walk(path, |dir, name| reader.looked(dir, name)).map_err(fail);
         }
         if let Some(place) = self.paths.place(&self.tree, path) {
             return Ok(place);

@@ -15,6 +15,7 @@
 mod group;
 pub mod interleave;
 mod judge;
+pub mod lazy;
 pub mod memo;
 pub mod minimise;
 mod outcome;

@@ -264,6 +264,10 @@ impl<F: Fs> Fs for HookedFs<F> {
 }
 
 impl<F: Fs> File for HookedFile<F> {
+    async fn knows_sha256(&self, _: u64, _: &[u8]) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
     async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
         Ok(self.sha256().await? == *sha256)
     }

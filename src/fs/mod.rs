@@ -196,6 +196,11 @@ pub trait File: Send + Sync + 'static {
     /// its own lets a simulator answer without hashing. Errors: as [`read_at`](File::read_at).
     fn has_sha256(&self, sha256: &[u8]) -> impl Future<Output = Result<bool>> + Send;
 
+    /// Whether the file's first `len` bytes are all there and hash to this sha256, where that is known without reading
+    /// them; `None` where it takes reading them, as on every real disk. Lets a simulator that covers many contents at
+    /// once tell the right ones from all others by one question. Errors: none of its own.
+    fn knows_sha256(&self, len: u64, sha256: &[u8]) -> impl Future<Output = Result<Option<bool>>> + Send;
+
     /// Writes at `offset` and returns how many bytes were taken (a short write is legal; 0 only for no bytes).
     /// Extends the file when it must, with zeros in a gap. Volatile: after a power cut any of the 512-byte sectors
     /// may be old or new, and the length too. Errors: `NoSpace`, `Io`, `ReadOnly`, `InvalidInput` (opened for reading,

@@ -97,6 +97,11 @@ impl<H: FileExt> BlobReader<H> {
         self.blob.len
     }
 
+    /// The file that is read.
+    pub fn file(&self) -> &H {
+        &self.blob.file
+    }
+
     /// The next piece, at most [`IO_CHUNK_BYTES`] long; `None` at the end. After an error, the same error again.
     ///
     /// Errors: [`Error::Corrupt`] where the file ends early; those of the file system.

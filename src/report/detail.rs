@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::counterexample;
-use super::words::{counted, grouped, shortened};
+use super::words::{counted, grouped, magnitude, shortened};
 use super::{BROKEN, BROKEN_CLAIM, Cell, Coverage, Document, GOOD, STRONG};
 use crate::check::Invariant;
 
@@ -13,8 +13,12 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         "{STRONG}{} under {}, {}{STRONG:#}; {}, seed {}\n\n",
         cell.strategy, cell.model, cell.workload, document.loss, document.seed
     );
-    let states = |text: &str| text.parse::<u128>().map_or_else(|_| text.to_owned(), grouped);
+    let states = |text: &str| format!("{}{}", if cell.is_counted { "" } else { "at most " }, magnitude(text));
     let coverage = match cell.coverage {
+        Coverage::Proved => format!(
+            "proved: every crash state, also after a restart and in recovery, by {} executions",
+            grouped(cell.executions)
+        ),
         Coverage::Exhaustive => {
             "exhaustive: every crash state of the workload; a sample after a restart and in recovery".to_owned()
         }

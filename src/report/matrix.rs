@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell as Field, Color, ContentArrangement, Table, presets};
+use num_bigint::BigUint;
 
-use super::words::grouped;
+use super::words::{grouped, magnitude};
 use super::{Cell, Coverage, Document, MAX_COLUMNS};
 use crate::check::Invariant;
 
@@ -25,12 +26,13 @@ pub fn letter(invariant: Invariant) -> char {
     }
 }
 
-/// The verdict of a cell: `ok`, or a letter for each broken invariant; `*` where it is a sample, `!` where a claim is
+/// The verdict of a cell: `ok`, or `proved` where every crash state was covered, or a letter for each broken invariant; `*` where it is a sample, `!` where a claim is
 /// broken, `idle` where nothing was looked at.
 fn verdict(cell: &Cell) -> String {
     let broken: String = cell.broken().map(letter).collect();
     let mut text = match (broken.is_empty(), cell.looked()) {
         (false, _) => broken,
+        (true, true) if cell.coverage == Coverage::Proved => "proved".to_owned(),
         (true, true) => "ok".to_owned(),
         (true, false) => "idle".to_owned(),
     };
@@ -99,8 +101,12 @@ fn legend(document: &Document) -> String {
     let shown = Invariant::ALL.into_iter().filter(|i| cells.iter().any(|c| c.broken().any(|b| b == *i)));
     let mut notes: Vec<String> = shown.map(|i| format!("{}  breaks {i}", letter(i))).collect();
     let sampled = cells.iter().filter(|c| c.coverage == Coverage::Sampled).count();
-    if cells.iter().any(|c| c.broken().next().is_none() && c.looked()) {
+    let holds = |c: &&Cell| c.broken().next().is_none() && c.looked();
+    if cells.iter().filter(holds).any(|c| c.coverage != Coverage::Proved) {
         notes.insert(0, "ok no invariant broken".to_owned());
+    }
+    if cells.iter().filter(holds).any(|c| c.coverage == Coverage::Proved) {
+        notes.insert(0, "proved  no invariant broken by any crash that the model allows".to_owned());
     }
     if sampled > 0 {
         notes.push("*  sampled: not every crash state of the workload that the model allows".to_owned());
@@ -116,8 +122,8 @@ fn legend(document: &Document) -> String {
         let _ = writeln!(out, "\nlooked at nothing, so nothing is said of: {}", idle.join(", "));
     }
     let sum = |count: fn(&Cell) -> &str| {
-        let numbers = cells.iter().filter_map(|c| count(c).parse::<u128>().ok());
-        grouped(numbers.sum::<u128>())
+        let numbers = cells.iter().filter_map(|c| count(c).parse::<BigUint>().ok());
+        magnitude(&numbers.sum::<BigUint>().to_string())
     };
     let total = [
         ("crash states of the workloads", sum(|c| &c.crash_states)),
@@ -131,10 +137,13 @@ fn legend(document: &Document) -> String {
     }
     let budget = grouped(document.budget);
     let (loss, seed) = (document.loss, &document.seed);
-    let _ = writeln!(
-        out,
-        "{loss}, seed {seed}, at most {budget} states in a cell, {sampled} of {} cells sampled",
-        cells.len()
-    );
+    let proved = cells.iter().filter(|c| c.coverage == Coverage::Proved);
+    let (proved, executions) = proved.fold((0, 0), |(n, sum), c| (n + 1, sum + c.executions));
+    let all = cells.len();
+    let coverage = match proved {
+        0 => format!("at most {budget} states in a cell, {sampled} of {all} cells sampled"),
+        _ => format!("{proved} of {all} cells covered whole, by {} executions", grouped(executions)),
+    };
+    let _ = writeln!(out, "{loss}, seed {seed}, {coverage}");
     out
 }

@@ -74,6 +74,10 @@ pub struct Cell {
     /// Where there are two clients: which of their orders that covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interleavings: Option<Interleavings>,
+    /// Whether the numbers of crash states are exact; else there are at most so many.
+    pub is_counted: bool,
+    /// How often a probe or a recovery ran; all other verdicts follow from these.
+    pub executions: u64,
     /// How often each invariant looked at something; every invariant is listed.
     pub evaluated: BTreeMap<&'static str, u64>,
     /// How often an invariant was broken; those that never were are not listed.
@@ -110,6 +114,8 @@ pub struct Interleavings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coverage {
+    /// All of it, and all that it allows after a process crash and a restart, and during recovery.
+    Proved,
     /// All of it.
     Exhaustive,
     /// Small losses first, then a seeded sample.

@@ -30,6 +30,8 @@ pub(crate) fn cell(strategy: &str, model: &'static str, workload: &str, broken: 
         recovery_states: "3".to_owned(),
         coverage: Coverage::Exhaustive,
         interleavings: None,
+        is_counted: true,
+        executions: 1_234,
         evaluated: Invariant::ALL.iter().map(|i| (i.name(), 1000)).collect(),
         violations: broken.iter().map(|i| (*i, 7)).collect(),
         claimed_safe: false,

@@ -39,6 +39,23 @@ pub fn shortened(text: &str) -> String {
     out
 }
 
+/// Digits above which a number is told by its magnitude alone.
+const MAX_DIGITS: usize = 15;
+
+/// A decimal number of any size: in groups, or, where it is large, as in `6.4e17`.
+///
+/// ```
+/// use pullplug::report::words::magnitude;
+/// assert_eq!(magnitude("12345"), "12,345");
+/// assert_eq!(magnitude("643215678901234567"), "6.4e17");
+/// ```
+pub fn magnitude(digits: &str) -> String {
+    match digits.parse::<u128>() {
+        Ok(n) if digits.len() <= MAX_DIGITS => grouped(n),
+        _ => format!("{}.{}e{}", &digits[..1], digits.get(1..2).unwrap_or("0"), digits.len().saturating_sub(1)),
+    }
+}
+
 /// A number with commas: `1,234,567`.
 pub fn grouped(n: impl Into<u128>) -> String {
     let digits = n.into().to_string();

@@ -64,6 +64,10 @@ impl<F: Fs> Fs for ParkedFs<F> {
 }
 
 impl<H: File> File for ParkedFile<H> {
+    async fn knows_sha256(&self, _: u64, _: &[u8]) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
     parked! {
         read_at(offset: u64, len: usize) -> Bytes;
         has_sha256(sha256: &[u8]) -> bool;

@@ -35,33 +35,90 @@ impl PersistenceModel for Btrfs {
     }
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
-        let timeline = space.timeline();
-        let records = &timeline.records[..cut.records as usize];
-        // Completed syncs keep their promise about the bytes on either side of the commit.
-        let mut synced = Bits::new(timeline.atoms.len());
-        for (at, record) in records.iter().enumerate() {
-            match record.what {
-                What::SyncFile(inode) => force_data(timeline, at, inode, &mut synced),
-                What::SyncFs => force_all(timeline, at, &mut synced),
-                _ => {}
+        let records = cut.records as usize;
+        // Whoever asks for another cut than that at the end asks for many.
+        let mut families = if records + 1 >= space.records().len() {
+            at_one_cut(space, records)
+        } else {
+            space.families_after(cut.records, || at_all_cuts(space)).to_vec()
+        };
+        if let Some(mut last) = families.pop() {
+            // A commit may also fall into the write that the power cut: the last one.
+            if cut.inside.is_some() {
+                last.allowed.union(&space.executed(cut));
+            }
+            if !families.contains(&last) {
+                families.push(last);
             }
         }
-        let inodes = inodes(timeline);
-        let first = records.iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
-        let mut families: Vec<Family> = Vec::new();
-        for commit in first..=records.len() {
-            // A commit point right behind a record that changed nothing is the same as the one before it, unless a
-            // sync stands between: what was logged before a commit is not in the log after it.
-            let changes = |at: usize| !matches!(records[at].what, What::Mark(_) | What::CloseTruncated(_));
-            if commit > first && !changes(commit - 1) {
-                continue;
+        families
+    }
+}
+
+/// Whether a commit right before record `at` leaves another state than one before the record before it. If that changed
+/// nothing it does not, unless it is a sync: what was logged before a commit is not in the log after it.
+fn is_commit_point(space: &Space, at: usize) -> bool {
+    at == 0 || !matches!(space.records()[at - 1].what, What::Mark(_) | What::CloseTruncated(_))
+}
+
+/// The families after so many records: by their commit points, the last of which is right there, even if it tells the
+/// same as another.
+fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
+    let inodes = inodes(space.timeline());
+    let mut kept = Bits::new(space.atoms().len());
+    (0..records).for_each(|at| keep(space, at, &mut kept));
+    let first = space.records()[..records].iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
+    let mut families: Vec<Family> = Vec::new();
+    for at in (first..=records).filter(|at| *at == first || *at == records || is_commit_point(space, *at)) {
+        let mut commit = Commit::at(space, at, &kept, &inodes);
+        (at..records).for_each(|at| commit.goes_on(at));
+        let family = commit.family();
+        if at == records || !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families
+}
+
+/// The families after each number of records, as [`at_one_cut`] finds them.
+fn at_all_cuts(space: &Space) -> Vec<Vec<Family>> {
+    let records = space.records();
+    let inodes = inodes(space.timeline());
+    let mut all: Vec<Vec<Family>> = vec![Vec::new(); records.len() + 1];
+    let mut kept = Bits::new(space.atoms().len());
+    for at in 0..=records.len() {
+        let mut commit = Commit::at(space, at, &kept, &inodes);
+        all[at].push(commit.family());
+        if at == records.len() {
+            break;
+        }
+        keep(space, at, &mut kept);
+        if !is_commit_point(space, at) {
+            continue;
+        }
+        for (done, families) in all.iter_mut().enumerate().skip(at + 1) {
+            // What syncfs completed was committed.
+            if records[done - 1].what == What::SyncFs {
+                break;
             }
-            let family = after_commit(space, cut, commit, synced.clone(), &inodes);
+            commit.keeps(done - 1);
+            commit.goes_on(done - 1);
+            let family = commit.family();
             if !families.contains(&family) {
                 families.push(family);
             }
         }
-        families
+    }
+    all
+}
+
+/// Completed syncs keep their promise about the bytes on either side of a commit.
+fn keep(space: &Space, at: usize, forced: &mut Bits) {
+    let timeline = space.timeline();
+    match timeline.records[at].what {
+        What::SyncFile(inode) => force_data(timeline, at, inode, forced),
+        What::SyncFs => force_all(timeline, at, forced),
+        _ => {}
     }
 }
 
@@ -101,26 +158,57 @@ fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
     inodes
 }
 
-/// The states whose last transaction committed before record `commit`. `forced` is what completed syncs force.
-fn after_commit(space: &Space, cut: Cut, commit: usize, mut forced: Bits, inodes: &BTreeMap<Ino, Inode>) -> Family {
-    let timeline = space.timeline();
-    force(timeline, commit, &mut forced, |a| a.is_logged_metadata());
-    // File data that was written back before the commit is free; what was written after it can only come by a log.
-    // A commit may also fall into the write that the power cut.
-    let last = commit == cut.records as usize;
-    let mut allowed = space.executed(if last { cut } else { Cut::after(commit) });
-    let mut log = Log::new(space, commit, inodes);
-    for (at, record) in timeline.records[..cut.records as usize].iter().enumerate().skip(commit) {
-        match record.what {
-            What::SyncFile(inode) | What::SyncDir(inode) => log.fsync(at, inode),
-            What::Effects(_) => log.changed(at),
+/// The states whose last transaction committed before one record, as what comes after it is logged.
+struct Commit<'a> {
+    space: &'a Space,
+    /// What is there for certain, but for what the log brings.
+    forced: Bits,
+    /// File data that was written back before the commit is free; what was written after it can only come by a log.
+    allowed: Bits,
+    log: Log<'a>,
+    /// `forced` and what the log brings, with all that they depend on; `None` where they have changed.
+    closed: Option<Bits>,
+}
+
+impl<'a> Commit<'a> {
+    /// Right before record `at`; `kept` is what syncs bring of file data.
+    fn at(space: &'a Space, at: usize, kept: &Bits, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
+        let mut forced = kept.clone();
+        force(space.timeline(), at, &mut forced, |a| a.is_logged_metadata());
+        Self { space, forced, allowed: space.executed(Cut::after(at)), log: Log::new(space, at, inodes), closed: None }
+    }
+
+    /// The sync of record `at` brings file data.
+    fn keeps(&mut self, at: usize) {
+        if matches!(self.space.records()[at].what, What::SyncFile(_)) {
+            keep(self.space, at, &mut self.forced);
+            self.closed = None;
+        }
+    }
+
+    /// What record `at` logs.
+    fn goes_on(&mut self, at: usize) {
+        match self.space.records()[at].what {
+            What::SyncFile(inode) | What::SyncDir(inode) => {
+                self.log.fsync(at, inode);
+                self.closed = None;
+            }
+            What::Effects(_) => self.log.changed(at),
             _ => {}
         }
     }
-    forced.union(&log.durable);
-    space.close(&mut forced);
-    allowed.union(&forced);
-    Family { forced, allowed }
+
+    fn family(&mut self) -> Family {
+        let forced = self.closed.get_or_insert_with(|| {
+            let mut forced = self.forced.clone();
+            forced.union(&self.log.durable);
+            self.space.close(&mut forced);
+            forced
+        });
+        let mut allowed = self.allowed.clone();
+        allowed.union(forced);
+        Family { forced: forced.clone(), allowed }
+    }
 }
 
 /// The log tree since the last commit.

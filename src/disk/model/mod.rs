@@ -139,12 +139,35 @@ impl Atom {
 /// everything executed before the cut is allowed.
 fn one_family(space: &Space, cut: Cut, forces: impl Fn(Timeline<'_>, usize, &What, &mut Bits)) -> Vec<Family> {
     let timeline = space.timeline();
-    let mut forced = Bits::new(timeline.atoms.len());
-    for (at, record) in timeline.records[..cut.records as usize].iter().enumerate() {
-        forces(timeline, at, &record.what, &mut forced);
+    let records = cut.records as usize;
+    // Whoever asks for another cut than that at the end asks for many.
+    if records + 1 >= timeline.records.len() {
+        let mut forced = Bits::new(timeline.atoms.len());
+        for (at, record) in timeline.records[..records].iter().enumerate() {
+            forces(timeline, at, &record.what, &mut forced);
+        }
+        space.close(&mut forced);
+        return vec![Family { forced, allowed: space.executed(cut) }];
     }
-    space.close(&mut forced);
-    vec![Family { forced, allowed: space.executed(cut) }]
+    let all = || {
+        let mut forced = Bits::new(timeline.atoms.len());
+        let mut after_each = Vec::with_capacity(timeline.records.len() + 1);
+        for at in 0..=timeline.records.len() {
+            after_each.push(vec![Family { forced: forced.clone(), allowed: space.executed(Cut::after(at)) }]);
+            let Some(record) = timeline.records.get(at) else { break };
+            let before = forced.clone();
+            forces(timeline, at, &record.what, &mut forced);
+            if forced != before {
+                space.close(&mut forced);
+            }
+        }
+        after_each
+    };
+    let mut families = space.families_after(cut.records, all).to_vec();
+    if cut.inside.is_some() {
+        families.iter_mut().for_each(|family| family.allowed = space.executed(cut));
+    }
+    families
 }
 
 /// Forces everything before record `at`.

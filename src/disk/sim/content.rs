@@ -41,6 +41,12 @@ impl Disk {
         reader.has_sha256(&self.tree, ino, sha256)
     }
 
+    /// Whether a file's first bytes hash to `sha256`, where that is known without reading them.
+    pub(super) fn knows_sha256(&mut self, ino: Ino, len: u64, sha256: &[u8]) -> Option<bool> {
+        let reader = self.reader.as_mut().filter(|_| self.faults.is_none())?;
+        reader.knows_sha256(&self.tree, ino, len, sha256)
+    }
+
     pub(super) fn write(&mut self, ino: Ino, path: &str, offset: u64, data: &Bytes) -> Result<usize> {
         self.writable("write", path)?;
         if data.is_empty() {
@@ -164,7 +170,9 @@ impl Disk {
     }
 
     pub(super) fn metadata(&mut self, ino: Ino) -> Metadata {
-        self.saw(|space| space.asks_len(ino));
+        if let (Some(reader), Some(_)) = (&mut self.reader, self.tree.file(ino)) {
+            reader.measured(ino);
+        }
         let (kind, len) = match self.tree.node(ino).map(|n| &**n) {
             Some(Node::File(content)) => (FileKind::File, content.len),
             _ => (FileKind::Dir, 0),

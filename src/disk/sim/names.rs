@@ -33,7 +33,7 @@ impl Disk {
                 (true, None) => return fail(ErrorKind::NotADirectory, to),
                 (false, Some(_)) => return fail(ErrorKind::IsADirectory, to),
                 (true, Some(_)) => {
-                    self.saw(|space| space.asks_dir(old));
+                    self.listed(old);
                     if self.tree.dir(old).is_some_and(|d| !d.is_empty()) {
                         return fail(ErrorKind::NotEmpty, to);
                     }
@@ -61,7 +61,7 @@ impl Disk {
             (FileKind::File, Some(_)) => return fail(ErrorKind::IsADirectory),
             (FileKind::Dir, None) => return fail(ErrorKind::NotADirectory),
             (FileKind::Dir, Some(_)) => {
-                self.saw(|space| space.asks_dir(ino));
+                self.listed(ino);
                 if path.is_empty() {
                     return fail(ErrorKind::InvalidInput);
                 }
@@ -136,12 +136,16 @@ impl Disk {
         Ok(())
     }
 
+    fn listed(&mut self, dir: Ino) {
+        self.reader.iter_mut().for_each(|reader| reader.listed(dir));
+    }
+
     pub(super) fn read_dir(&mut self, path: &str) -> Result<Vec<DirEntry>> {
         let ino = self.existing("readdir", path)?;
         if self.fires(FaultKind::ReadError) {
             return Err(FsError::new(ErrorKind::Io, "readdir", path));
         }
-        self.saw(|space| space.asks_dir(ino));
+        self.listed(ino);
         let Some(entries) = self.tree.dir(ino) else {
             return Err(FsError::new(ErrorKind::NotADirectory, "readdir", path));
         };

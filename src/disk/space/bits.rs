@@ -47,6 +47,11 @@ impl Bits {
         self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
     }
 
+    /// Whether this and `other` have nothing in common.
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a & b == 0)
+    }
+
     /// Whether this and `other` have the same of `mask`.
     pub fn agrees(&self, other: &Self, mask: &Self) -> bool {
         self.0.iter().zip(&other.0).zip(&mask.0).all(|((a, b), m)| (a ^ b) & m == 0)
@@ -60,6 +65,11 @@ impl Bits {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|w| *w == 0)
+    }
+
+    /// The first atom.
+    pub fn first(&self) -> Option<AtomId> {
+        self.iter().next()
     }
 
     /// The atoms, ascending.

@@ -1,7 +1,7 @@
 //! Laying out a log under a model: atoms, what they set, and what they depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -24,6 +24,8 @@ impl Space {
             failed: Bits::default(),
             nodes: Vec::new(),
             undecided: Vec::new(),
+            order: OnceLock::new(),
+            families: OnceLock::new(),
         };
         space.load_base();
         let mut builder = Builder { model, preds: Vec::new(), last_shrink: BTreeMap::new(), space: &mut space };

@@ -6,9 +6,14 @@
 //! applied or copied to look at a state: [`View`] answers what an entry, a length or a file's content is, and hashes
 //! the visible tree.
 
+mod ask;
 mod bits;
+mod branch;
 mod build;
+mod count;
 mod hash;
+mod layer;
+mod region;
 mod view;
 
 use std::collections::BTreeMap;
@@ -18,11 +23,16 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::effect::{Cut, Record};
-use super::model::Timeline;
+use super::model::{Family, Timeline};
 use super::tree::{Content, Ino, ROOT, Tree};
 use crate::fs::FileKind;
+pub use ask::{Ask, Known, Library, Reply};
 pub use bits::Bits;
+pub use branch::Branching;
+pub use count::Count;
 use hash::sector_hash;
+pub use layer::Layers;
+pub use region::{Order, Region};
 pub use view::{TreeHasher, View};
 
 /// The number of an atom: its place in time.
@@ -172,6 +182,10 @@ pub struct Space {
     nodes: Vec<NodeTable>,
     /// The files that differ from state to state.
     undecided: Vec<Ino>,
+    /// What brings what, followed to the end.
+    order: OnceLock<Order>,
+    /// The families at each cut between two records, by the number of records.
+    families: OnceLock<Vec<Vec<Family>>>,
 }
 
 #[derive(Debug, Default)]
@@ -249,6 +263,16 @@ impl Space {
         bits
     }
 
+    /// The families after so many records; `all` finds those after each number of them, once.
+    pub(super) fn families_after(&self, records: u32, all: impl FnOnce() -> Vec<Vec<Family>>) -> &[Family] {
+        &self.families.get_or_init(all)[records as usize]
+    }
+
+    /// All that was executed by the end of the log.
+    fn end(&self) -> Bits {
+        self.executed(Cut::after(self.records.len()))
+    }
+
     /// Adds to `bits` all that its atoms depend on.
     pub fn close(&self, bits: &mut Bits) {
         // Dependencies have smaller numbers, so one pass from the end is enough; ties go both ways.
@@ -313,7 +337,7 @@ impl Space {
     /// A file's content at the end of the log.
     pub(super) fn whole(&self, ino: Ino) -> Option<&Whole> {
         let of = || {
-            let content = self.view(&self.executed(Cut::after(self.records.len()))).content(ino);
+            let content = self.view(&self.end()).content(ino);
             let sha256 = Sha256::digest(content.read(0, content.len as usize)).into();
             let hashes = content.sectors.iter().map(|(at, bytes)| (*at, sector_hash(bytes))).collect();
             Whole { content, hashes, sha256 }

@@ -24,7 +24,7 @@ impl<'a> View<'a> {
         versions.iter().rev().find(|(id, _)| self.survivors.contains(*id)).map(|(_, value)| value)
     }
 
-    fn value_of(&self, entry: &'a EntryTable) -> Option<Ino> {
+    pub(super) fn value_of(&self, entry: &'a EntryTable) -> Option<Ino> {
         match self.last(&entry.versions) {
             Some(Value::Entry(ino)) => *ino,
             _ => entry.base,
@@ -104,7 +104,7 @@ impl<'a> View<'a> {
     }
 
     /// What a sector holds: bytes, their hash, and how many of them shrinks have left.
-    fn sector(
+    pub(super) fn sector(
         &self,
         file: &'a FileTable,
         sector: u64,

@@ -190,6 +190,10 @@ macro_rules! on_bytes {
 }
 
 impl<H: File> File for SteppedFile<H> {
+    async fn knows_sha256(&self, _: u64, _: &[u8]) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
     on_bytes! {
         read_at(offset: u64, len: usize) -> Bytes, false;
         has_sha256(sha256: &[u8]) -> bool, false;

@@ -167,16 +167,23 @@ impl<F: Fs> Durable<F> {
             if offset_bytes > len_bytes {
                 break;
             }
-            hash_range(&data, &mut hasher, hashed_bytes, offset_bytes).await?;
-            hashed_bytes = offset_bytes;
             let path = hash_state(repo, id, Algorithm::Sha256, offset_bytes);
             let stored = match self.fs.read(&path, hashstate::LEN_BYTES as u64).await {
                 // Longer than any state, removed, or no file: nothing that vouches for anything.
                 Err(e) if e.kind != ErrorKind::Io => continue,
                 other => other?,
             };
-            if stored[..] == hashstate::encode(&hasher) {
-                best = Session { sha256: hasher.clone(), offset_bytes, is_ours: false };
+            let Some(state) = hashstate::decode(&stored).ok().filter(|(_, at)| *at == offset_bytes) else { continue };
+            let is_right = match data.knows_sha256(offset_bytes, &state.0.clone().finalize()).await? {
+                Some(is_right) => is_right,
+                None => {
+                    hash_range(&data, &mut hasher, hashed_bytes, offset_bytes).await?;
+                    hashed_bytes = offset_bytes;
+                    stored[..] == hashstate::encode(&hasher)
+                }
+            };
+            if is_right {
+                best = Session { sha256: state.0, offset_bytes, is_ours: false };
             }
         }
         Ok(best)

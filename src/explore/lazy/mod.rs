@@ -1,0 +1,176 @@
+//! All crash states, by what readers ask: proof instead of sampling.
+//!
+//! Nearly all crash states look alike to whoever reads the disk afterwards. So none is chosen up front. A probe is led
+//! through **all** states of a space at once ([`walk`]): where what it asks is answered differently, the states part;
+//! where they do not, they stay together, however many they are. A branch that came to its end stands for all states
+//! that told the probe the same, and the probe ran on one of them. Every probe begins with all states: what it does not
+//! ask does not multiply.
+//!
+//! What is covered ([`stage`]): all cuts of the workload; for each place at which the process may crash, all cuts of
+//! what it does after its restart; all cuts of each way in which recovery may run after a crash of the workload.
+
+mod judge;
+mod recovery;
+mod stage;
+mod trie;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::replay::{self, Crash};
+use super::{Finding, Run, Setting, Subject, minimise};
+use crate::disk::SimFs;
+use crate::disk::crash::Loss;
+use crate::disk::effect;
+use crate::disk::model::Family;
+use crate::disk::space::{Count, Region, Space, View};
+use judge::{Found, Judge};
+use stage::{Kind, Plan, Stage};
+use trie::Trie;
+use walk::{Ground, Part, Walk};
+
+/// What an exact exploration saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof<P> {
+    /// Places at which the machine may stop.
+    pub crash_points: usize,
+    /// Crash states of the workload: sets of surviving effects, by what was acknowledged. All of them were covered.
+    pub crash_states: Count,
+    /// The same after a process crash and a restart, summed over all places at which the process may crash.
+    pub restart_states: Count,
+    /// The same during recovery: what a first crash left, and what a second one did of what recovery did.
+    pub recovery_states: Count,
+    /// In how many families of crash states each invariant was looked at. A family is what one probe cannot tell apart.
+    pub evaluated: BTreeMap<&'static str, u64>,
+    /// In how many of these each was broken.
+    pub violations: BTreeMap<&'static str, u64>,
+    /// The smallest finding of each broken invariant, reduced.
+    pub findings: BTreeMap<&'static str, Finding<P>>,
+    /// How often a probe or a recovery ran.
+    pub executions: u64,
+}
+
+/// Why there is no proof.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoProof {
+    /// It would take too long: too much of what is looked at hangs together.
+    #[error("too many crash states look different")]
+    TooMany,
+    /// A finding cannot be shown again. That is a bug: of the subject, if it is not deterministic.
+    #[error("a finding of {invariant} cannot be shown again: {why}")]
+    NotAgain {
+        /// The invariant.
+        invariant: &'static str,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Covers all crashes of `run`. The setting's budget does not matter.
+pub fn prove<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Result<Proof<S::Probe>, NoProof> {
+    let own = Stage::of(run, setting);
+    let library = Arc::new(own.space.library());
+    let (recoveries, recovery_executions) =
+        recovery::stages(subject, &own, setting, &library).ok_or(NoProof::TooMany)?;
+    let restarts: Vec<Stage> =
+        restart_points(run, setting).par_iter().map(|cut| Stage::of(&run.restarted(subject, *cut), setting)).collect();
+    let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).collect();
+    let sizes: Vec<Count> = stages.par_iter().map(Stage::count).collect();
+    let mut plan = Plan::new();
+    stages.iter_mut().for_each(|stage| stage.look(subject, &mut plan));
+    let probes = plan.into_probes();
+    let mut judges: Vec<Judge<'_, S>> = probes.iter().map(|probe| Judge::new(subject, probe, &library)).collect();
+    for (at, stage) in stages.iter().enumerate() {
+        stage.probes.iter().for_each(|(probe, of)| judges[*probe].assign(at, of));
+    }
+    let judged: Option<Vec<judge::Verdicts<S::Probe>>> =
+        judges.into_par_iter().map(|judge| judge.judge(&stages)).collect();
+    let mut proof = Proof {
+        crash_points: effect::cuts(&run.log).len(),
+        crash_states: Count::default(),
+        restart_states: Count::default(),
+        recovery_states: Count::default(),
+        evaluated: BTreeMap::new(),
+        violations: BTreeMap::new(),
+        findings: BTreeMap::new(),
+        executions: recovery_executions,
+    };
+    for (stage, size) in stages.iter().zip(sizes) {
+        match stage.kind {
+            Kind::Own => proof.crash_states += size,
+            Kind::Restarted(_) => proof.restart_states += size,
+            Kind::Recovery { .. } => proof.recovery_states += size,
+        }
+    }
+    let mut smallest: BTreeMap<&'static str, Found<S::Probe>> = BTreeMap::new();
+    for verdicts in judged.ok_or(NoProof::TooMany)? {
+        proof.executions += verdicts.executions;
+        let add = |to: &mut BTreeMap<&'static str, u64>, from: BTreeMap<&'static str, u64>| {
+            from.into_iter().for_each(|(name, n)| *to.entry(name).or_default() += n);
+        };
+        add(&mut proof.evaluated, verdicts.evaluated);
+        add(&mut proof.violations, verdicts.violations);
+        verdicts.found.into_values().for_each(|found| found.offer(&mut smallest));
+    }
+    for (invariant, found) in smallest {
+        let finding = shown(subject, run, &stages[found.stage], setting, found.finding)?;
+        proof.findings.insert(invariant, finding);
+    }
+    Ok(proof)
+}
+
+/// Where the process may crash before it is restarted: everywhere.
+fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<effect::Cut> {
+    if setting.loss == Loss::ProcessCrash || run.restarted_at.is_some() {
+        return Vec::new();
+    }
+    effect::cuts(&run.log)
+}
+
+/// The finding, reduced, and seen on a disk of its own.
+fn shown<S: Subject>(
+    subject: &S,
+    run: &Run,
+    stage: &Stage,
+    setting: Setting<'_>,
+    mut finding: Finding<S::Probe>,
+) -> Result<Finding<S::Probe>, NoProof> {
+    minimise::minimise(subject, &stage.space, setting, &mut finding);
+    let invariant = finding.invariant;
+    let not_again = |why| NoProof::NotAgain { invariant, why };
+    let crash = Crash::from(&finding);
+    let again =
+        replay::reproduce(subject, run, setting.model, setting.loss, &crash).map_err(|e| not_again(e.to_string()))?;
+    let disk = SimFs::with_tree(again.last().surviving());
+    let seen = subject.evaluate(&finding.probe, &disk).into_iter();
+    let detail = seen.filter(|o| o.invariant == invariant).find_map(|o| o.violation);
+    finding.detail = detail.ok_or_else(|| not_again("it is not broken there".to_owned()))?;
+    Ok(finding)
+}
+
+/// All that a deterministic reader may come to on the crash states of some families, each with the number of states that
+/// lead there.
+pub fn outcomes<T: Clone + Ord>(
+    space: &Arc<Space>,
+    families: &[Family],
+    mut read: impl FnMut(&SimFs) -> T,
+) -> BTreeMap<T, Count> {
+    let library = Arc::new(space.library());
+    let region = Region::all(space);
+    let all: Vec<u32> = (0..families.len() as u32).collect();
+    let ground = Ground { space, intervals: families, of: &all, region: &region };
+    let run = |view: &View<'_>| {
+        let disk = SimFs::transcribed(view.tree(), space.clone(), library.clone(), false);
+        (read(&disk), disk.asks())
+    };
+    let mut found: BTreeMap<T, Count> = BTreeMap::new();
+    let end = |outcome: &T, parts: &[Part]| {
+        let sum = found.entry(outcome.clone()).or_default();
+        parts.iter().for_each(|part| *sum += space.count(&part.region, families));
+    };
+    Walk::new(&ground, &mut Trie::default(), run, end).all(u64::MAX);
+    found
+}

@@ -1,0 +1,172 @@
+//! One execution that may be cut: which crash states there are, and which probes look at them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::disk::crash::{self, Loss};
+use crate::disk::effect::{Cut, Record};
+use crate::disk::model::Family;
+use crate::disk::space::{AtomId, Bits, Count, Layers, Region, Space};
+use crate::explore::{Run, Setting, Subject, minimise, states};
+use crate::fs::FileKind;
+
+/// Whose execution it is.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// The workload's.
+    Own,
+    /// The workload's, of which the process crashed there and was restarted.
+    Restarted(Cut),
+    /// A recovery's from a crash of the workload.
+    Recovery {
+        /// The workload's space.
+        workload: Arc<Space>,
+        /// The recovery's, on one of the states that it runs on.
+        recovery: Arc<Space>,
+        /// How both are one.
+        layers: Layers,
+    },
+}
+
+/// Where the machine stopped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// In the workload.
+    pub(super) cut: Cut,
+    /// In the recovery from that, if it came to it.
+    pub(super) in_recovery: Option<Cut>,
+    /// How many marks had been passed.
+    pub(super) marks: usize,
+    /// How many atoms had been executed.
+    pub(super) executed: usize,
+}
+
+/// One execution that may be cut.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) kind: Kind,
+    pub(super) space: Arc<Space>,
+    /// The crash states: what of these intervals is in the region.
+    pub(super) intervals: Vec<Family>,
+    pub(super) region: Region,
+    /// Of each interval, where the machine stopped.
+    pub(super) places: Vec<Place>,
+    /// Each probe, by its number, and the intervals that it looks at.
+    pub(super) probes: Vec<(usize, Arc<[u32]>)>,
+}
+
+/// Everything that has a name in some crash state.
+type Paths = Vec<(String, FileKind)>;
+
+/// Which probes there are. Most stages have the same.
+#[derive(Debug)]
+pub(super) struct Plan<P> {
+    numbers: BTreeMap<P, usize>,
+    known: BTreeMap<(Vec<usize>, Paths), Assigned>,
+}
+
+/// Probes by their numbers, each with the numbers of marks at which it looks.
+type Assigned = Arc<[(usize, Vec<usize>)]>;
+
+impl<P: Clone + Ord> Plan<P> {
+    /// No probes yet.
+    pub(super) fn new() -> Self {
+        Self { numbers: BTreeMap::new(), known: BTreeMap::new() }
+    }
+
+    /// The probes, in the order of their numbers.
+    pub(super) fn into_probes(self) -> Vec<P> {
+        let mut probes: Vec<(usize, P)> = self.numbers.into_iter().map(|(probe, number)| (number, probe)).collect();
+        probes.sort_by_key(|(number, _)| *number);
+        probes.into_iter().map(|(_, probe)| probe).collect()
+    }
+
+    fn of<S: Subject<Probe = P>>(&mut self, subject: &S, marks: &[usize], paths: Paths) -> Assigned {
+        let key = (marks.to_vec(), paths);
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let mut assigned: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for passed in marks {
+            for probe in subject.probes(*passed, &key.1) {
+                let next = self.numbers.len();
+                let number = *self.numbers.entry(probe).or_insert(next);
+                let at = assigned.entry(number).or_default();
+                if at.last() != Some(passed) {
+                    at.push(*passed);
+                }
+            }
+        }
+        let assigned: Assigned = assigned.into_iter().collect();
+        self.known.insert(key, assigned.clone());
+        assigned
+    }
+}
+
+impl Stage {
+    /// The cuts of `run`: of a restarted one those behind the restart.
+    pub(super) fn of(run: &Run, setting: Setting<'_>) -> Self {
+        let log: Arc<[Record]> =
+            if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
+        let space = Arc::new(Space::new(run.base.clone(), log, setting.model));
+        let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
+        cuts.retain(|cut| run.restarted_at.is_none_or(|from| *cut > from));
+        let (mut intervals, mut places, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for cut in cuts {
+            let executed = crash::whole(&space, cut).len();
+            let place = Place { cut, in_recovery: None, marks: run.marks_before(cut), executed };
+            for family in crash::families(&space, setting.model, setting.loss, cut) {
+                // At many cuts there is nothing that was not there before.
+                if known.insert((place.marks, family.forced.clone(), family.allowed.clone())) {
+                    intervals.push(family);
+                    places.push(place);
+                }
+            }
+        }
+        let kind = run.restarted_at.map_or(Kind::Own, Kind::Restarted);
+        let region = Region::all(&space);
+        Self { kind, region, space, intervals, places, probes: Vec::new() }
+    }
+
+    /// Lets the probes for each number of marks look at what they are for.
+    pub(super) fn look<S: Subject>(&mut self, subject: &S, plan: &mut Plan<S::Probe>) {
+        let mut by_marks: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for (at, place) in self.places.iter().enumerate() {
+            by_marks.entry(place.marks).or_default().push(at as u32);
+        }
+        let marks: Vec<usize> = by_marks.keys().copied().collect();
+        let mut known: BTreeMap<&[usize], Arc<[u32]>> = BTreeMap::new();
+        for (probe, marks) in plan.of(subject, &marks, self.space.possible_paths()).iter() {
+            let all = || marks.iter().flat_map(|marks| by_marks[marks].iter().copied()).collect();
+            self.probes.push((*probe, known.entry(marks).or_insert_with(all).clone()));
+        }
+    }
+
+    /// How many crash states there are: sets of survivors, by what was acknowledged.
+    pub(super) fn count(&self) -> Count {
+        let mut by_marks: BTreeMap<usize, Vec<Family>> = BTreeMap::new();
+        for (interval, place) in self.intervals.iter().zip(&self.places) {
+            by_marks.entry(place.marks).or_default().push(interval.clone());
+        }
+        let mut sum = Count::default();
+        by_marks.into_values().for_each(|intervals| sum += self.space.count(&self.region, &intervals));
+        sum
+    }
+
+    /// What was lost at a place of which these survived: of the workload, and of the recovery if that was cut.
+    pub(super) fn lost(&self, place: Place, survivors: &Bits) -> (Vec<AtomId>, Option<(Cut, Vec<AtomId>)>) {
+        match (&self.kind, place.in_recovery) {
+            (Kind::Recovery { workload, recovery, layers }, Some(cut)) => {
+                let (first, second) = layers.part(survivors);
+                let second = minimise::lost(recovery, cut, &second);
+                (minimise::lost(workload, place.cut, &first), Some((cut, second)))
+            }
+            _ => (minimise::lost(&self.space, place.cut, survivors), None),
+        }
+    }
+
+    /// Where the process had crashed before.
+    pub(super) fn restarted_at(&self) -> Option<Cut> {
+        if let Kind::Restarted(cut) = self.kind { Some(cut) } else { None }
+    }
+}

@@ -1,0 +1,156 @@
+//! What a deterministic reader does on any disk, as far as it was seen.
+//!
+//! A run is determined by what it is told. So its runs form a tree: what it asks first, and for each reply what it asks
+//! next, down to what comes of it. Inodes are named in the order in which a run meets them, so that runs on different
+//! disks share the tree: readers compare inode numbers, and learn nothing else from them. What comes of a run must not
+//! name inodes either; where it does (a log of what a reader wrote), they go by their numbers.
+
+use std::collections::BTreeMap;
+
+use crate::disk::space::{Ask, Reply, View};
+use crate::disk::tree::{Ino, ROOT};
+use crate::fs::FileKind;
+
+/// A reply, in words that hold on any disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    Nothing,
+    /// An inode that was not met before.
+    New(FileKind),
+    /// The inode with this number, where they go by these.
+    Inode(Ino),
+    /// The inode that was met so many inodes ago, from the beginning.
+    Met(u32),
+    Value(u64),
+}
+
+/// The inodes that a run met, in this order; the root first.
+#[derive(Debug, Clone)]
+pub(super) struct Met {
+    inodes: Vec<Ino>,
+    by_number: bool,
+}
+
+impl Met {
+    /// The inode with this name.
+    pub(super) fn inode(&self, name: u32) -> Ino {
+        self.inodes[name as usize]
+    }
+
+    fn name(&self, ino: Ino) -> Option<u32> {
+        self.inodes.iter().position(|met| *met == ino).map(|at| at as u32)
+    }
+
+    /// What a reply tells a run that met these; it meets one more, where the reply names it.
+    pub(super) fn told(&mut self, reply: Reply) -> Told {
+        match reply {
+            Reply::Nothing => Told::Nothing,
+            Reply::Value(value) => Told::Value(value),
+            Reply::Inode(ino, kind) => match self.name(ino) {
+                Some(name) => Told::Met(name),
+                None => {
+                    self.inodes.push(ino);
+                    if self.by_number { Told::Inode(ino) } else { Told::New(kind) }
+                }
+            },
+        }
+    }
+}
+
+/// What a reader does, as far as it was seen.
+#[derive(Debug)]
+pub(super) struct Trie<T> {
+    nodes: Vec<Node<T>>,
+    by_number: bool,
+}
+
+#[derive(Debug)]
+enum Node<T> {
+    Ask { ask: Ask<u32>, next: BTreeMap<Told, usize> },
+    End(T),
+}
+
+/// Where a run stands.
+pub(super) enum At<'t, T> {
+    /// It asks.
+    Ask(&'t Ask<u32>),
+    /// It came to its end.
+    End(&'t T),
+}
+
+impl<T> Default for Trie<T> {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), by_number: false }
+    }
+}
+
+impl<T> Trie<T> {
+    /// A tree for runs of which comes what names inodes. It is for one disk alone.
+    pub(super) fn by_number() -> Self {
+        Self { nodes: Vec::new(), by_number: true }
+    }
+
+    /// What every run has met at its begin.
+    pub(super) fn met(&self) -> Met {
+        Met { inodes: vec![ROOT], by_number: self.by_number }
+    }
+
+    /// The place at which every run begins, if one was seen.
+    pub(super) fn begin(&self) -> Option<usize> {
+        (!self.nodes.is_empty()).then_some(0)
+    }
+
+    /// What happens at a place.
+    pub(super) fn at(&self, place: usize) -> At<'_, T> {
+        match &self.nodes[place] {
+            Node::Ask { ask, .. } => At::Ask(ask),
+            Node::End(value) => At::End(value),
+        }
+    }
+
+    /// Where a run goes on that is told this; `None` if no run was seen that was.
+    pub(super) fn next(&self, place: usize, told: Told) -> Option<usize> {
+        match &self.nodes[place] {
+            Node::Ask { next, .. } => next.get(&told).copied(),
+            Node::End(_) => None,
+        }
+    }
+
+    /// Adds a run on a state: what it asked, and what came of it.
+    pub(super) fn insert(&mut self, view: &View<'_>, asks: &[Ask<Ino>], value: T) {
+        let mut met = self.met();
+        let mut from = None;
+        for ask in asks {
+            let Some(name) = met.name(ask.about()) else {
+                debug_assert!(false, "asked about an inode that it never met: {ask:?}");
+                continue;
+            };
+            let ask_by_name = ask.of(name);
+            let place = match from {
+                None => self.begin(),
+                Some((place, told)) => self.next(place, told),
+            };
+            let place = match place {
+                None => self.attach(from, Node::Ask { ask: ask_by_name, next: BTreeMap::new() }),
+                Some(place) => {
+                    let same = matches!(&self.nodes[place], Node::Ask { ask, .. } if *ask == ask_by_name);
+                    assert!(same, "a reader must be deterministic: told the same, it asked {ask:?}");
+                    place
+                }
+            };
+            from = Some((place, met.told(view.reply(ask))));
+        }
+        self.attach(from, Node::End(value));
+    }
+
+    fn attach(&mut self, from: Option<(usize, Told)>, node: Node<T>) -> usize {
+        let new = self.nodes.len();
+        self.nodes.push(node);
+        if let Some((place, told)) = from
+            && let Node::Ask { next, .. } = &mut self.nodes[place]
+        {
+            next.insert(told, new);
+        }
+        new
+    }
+}
