@@ -13,6 +13,7 @@ pub mod exit;
 mod explore;
 mod files;
 mod garbage_collect;
+mod help;
 mod log;
 mod ops;
 mod output;
