@@ -156,7 +156,7 @@
 //!
 //! # A registry's storage
 //!
-//! A [`Strategy`](crate::strategy::Strategy) of your own needs a [`Protocol`](crate::strategy::Protocol) that builds
+//! A [`Strategy`](crate::strategy::Strategy) of your own needs a [`Protocol`] that builds
 //! it; workloads and invariants are there already:
 //!
 //! ```
@@ -181,7 +181,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Whatever fits neither implements [`Subject`](crate::explore::Subject) and [`Story`].
+//! Whatever fits neither implements [`Subject`] and [`Story`].
 
 mod explorer;
 mod scenario;

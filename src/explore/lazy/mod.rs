@@ -1,12 +1,12 @@
 //! All crash states, by what readers ask: proof instead of sampling.
 //!
 //! Nearly all crash states look alike to whoever reads the disk afterwards. So none is chosen up front. A probe is led
-//! through **all** states of a space at once ([`walk`]): where what it asks is answered differently, the states part;
+//! through **all** states of a space at once (`walk`): where what it asks is answered differently, the states part;
 //! where they do not, they stay together, however many they are. A branch that came to its end stands for all states
 //! that told the probe the same, and the probe ran on one of them. Every probe begins with all states: what it does not
 //! ask does not multiply.
 //!
-//! What is covered ([`stage`]): all cuts of the workload; for each place at which the process may crash, all cuts of
+//! What is covered (`stage`): all cuts of the workload; for each place at which the process may crash, all cuts of
 //! what it does after its restart; all cuts of each way in which recovery may run after a crash of the workload.
 
 mod judge;
