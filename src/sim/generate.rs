@@ -69,7 +69,7 @@ impl Swarm {
             deletes: of(&[0, 1, 4]),
             uploads: of(&[0, 1, 3]),
             collections: of(&[0, 1, 3]),
-            crashes: of(&[1, 2, 3]),
+            crashes: of(&[1, 1, 2]),
             link_faults: of(&[0, 0, 1, 3]),
             disk_faults: of(&[0, 0, 1, 2]),
             days: of(&[0, 1]),
