@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// Runs the program and checks its exit code; returns what it printed.
-fn expect(args: &[&str], code: i32) -> String {
+pub fn expect(args: &[&str], code: i32) -> String {
     let output = pullplug(args);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
     text(&output.stdout).to_owned()

@@ -33,6 +33,7 @@ mod second_reading;
 mod serve;
 mod shortcuts;
 mod strategies;
+mod syncs;
 mod tidy;
 mod together;
 mod verdicts;

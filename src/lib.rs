@@ -139,6 +139,7 @@ pub mod registry;
 pub mod report;
 pub mod sim;
 pub mod strategy;
+pub mod synthesis;
 pub mod workload;
 
 pub use harness::{Explorer, Scenario};

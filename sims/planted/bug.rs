@@ -9,7 +9,7 @@ use pullplug::fs::hooked::{Action, HookedFs};
 use pullplug::fs::trace::Call;
 use pullplug::fs::{ErrorKind, File, Fs, OpenMode};
 
-use super::roles::general;
+use pullplug::synthesis::roles::general;
 
 /// One kind of bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use pullplug::explore::{Budget, Finding, Run, Setting, Subject, explore};
 use pullplug::strategy;
 use pullplug::workload::probe::Probe;
 
-use super::roles::generalised;
+use pullplug::synthesis::roles::generalised;
 
 /// By model; empty if the bug breaks nothing.
 pub type Damage = BTreeMap<&'static str, Harm>;

@@ -3,7 +3,7 @@
 //!
 //! A bug is planted from outside, by a hook between the strategy and the disk ([`bug`]). It stands in the processes
 //! that serve clients, the one that is restarted after a crash included; what looks at the disk after a power cut is
-//! whole. Each role (an operation and its call, digests and identifiers left out: [`roles`]) is planted once, in the
+//! whole. Each role (an operation and its call, digests and identifiers left out: [`pullplug::synthesis::roles`]) is planted once, in the
 //! first workload that has it, at its first call: for another blob it is the same line of code.
 //!
 //! A bug is tried until something breaks that `durable` claims: by power cuts and process crashes from that call on,
@@ -19,7 +19,6 @@
 mod bug;
 mod cost;
 mod pairs;
-mod roles;
 mod subject;
 
 use std::collections::BTreeSet;
@@ -35,7 +34,7 @@ use rayon::prelude::*;
 use bug::{Bug, Plant};
 use cost::Damage;
 use pairs::{Pair, Together};
-use roles::{Step, steps};
+use pullplug::synthesis::roles::{Step, steps};
 use subject::{Failure, How, Sabotaged};
 
 /// Orders in which each pair runs with a bug, and without.
@@ -64,11 +63,11 @@ enum Outcome {
 }
 
 fn outcome(subject: &RegistrySubject, step: &Step, bug: Bug, pairs: &[Pair]) -> Outcome {
-    let plant = Plant { bug, call: step.call.clone(), nth: Some(step.nth) };
+    let plant = Plant { bug, call: step.role.call.clone(), nth: Some(step.nth) };
     let sabotaged = Sabotaged::new(subject, Some(&plant), None);
     let Ok(run) = Run::of(&sabotaged) else { return Outcome::Stuck };
     let from = sabotaged.struck_at().unwrap();
-    let restarts = if step.call == "syncfs" { RESTARTS_AT_START } else { RESTARTS };
+    let restarts = if step.role.call == "syncfs" { RESTARTS_AT_START } else { RESTARTS };
     let models: &[_] = if bug == Bug::Swapped { &cost::TELLING } else { &model::ALL };
     let mut damage = cost::of_power_cuts(&sabotaged, &run, Some(from), models);
     if damage.is_empty() {
@@ -105,7 +104,7 @@ fn table(bug: Bug, role: impl Fn(&Step) -> String, wanted: impl Fn(&Step) -> boo
     let pairs = Pair::all(&image(1), &image(2));
     for name in NAMES {
         let subject = workload(name);
-        let steps: Vec<Step> = steps(&subject).into_iter().filter(&wanted).collect();
+        let steps: Vec<Step> = steps(&subject).unwrap().into_iter().filter(&wanted).collect();
         let steps = Step::firsts(steps, &mut known, &role);
         let outcomes: Vec<Outcome> = steps.par_iter().map(|step| outcome(&subject, step, bug, &pairs)).collect();
         writeln!(text, "{name}").unwrap();
@@ -142,13 +141,13 @@ fn row(outcome: &Outcome) -> Option<String> {
 
 #[test]
 fn every_sync_is_needed() {
-    let text = table(Bug::Without, |step| format!("{}: {}", step.verb, step.call), |step| step.is_sync);
+    let text = table(Bug::Without, |step| step.role.to_string(), |step| step.is_sync);
     assert_table("planted-without", &text);
 }
 
 #[test]
 fn no_sync_may_come_late() {
-    let text = table(Bug::Late, |step| format!("{}: {}", step.verb, step.call), |step| step.is_sync);
+    let text = table(Bug::Late, |step| step.role.to_string(), |step| step.is_sync);
     assert_table("planted-late", &text);
 }
 
@@ -156,10 +155,10 @@ fn no_sync_may_come_late() {
 #[test]
 fn which_orders_are_rules() {
     let can_wait = |step: &Step| {
-        let word = step.call.split(' ').next().unwrap();
+        let word = step.role.call.split(' ').next().unwrap();
         !matches!(word, "write" | "open-create") && !step.next.is_empty()
     };
-    let role = |step: &Step| format!("{}: {}, then {}", step.verb, step.call, step.next);
+    let role = |step: &Step| format!("{}: {}, then {}", step.role.verb, step.role.call, step.next);
     assert_table("planted-swapped", &table(Bug::Swapped, role, can_wait));
 }
 
@@ -202,14 +201,20 @@ fn durable_keeps_what_it_claims_after_a_failed_sync() {
     let mut known = BTreeSet::new();
     for name in NAMES {
         let subject = workload(name);
-        let syncs = steps(&subject).into_iter().filter(|step| step.is_sync).collect();
-        let syncs = Step::firsts(syncs, &mut known, |step| format!("{}: {}", step.verb, step.call));
+        let syncs = steps(&subject).unwrap().into_iter().filter(|step| step.is_sync).collect();
+        let syncs = Step::firsts(syncs, &mut known, |step| step.role.to_string());
         syncs.par_iter().flat_map(|step| How::ALL.map(|how| (step, how))).for_each(|(step, how)| {
             let failing = Sabotaged::new(&subject, None, Some(Failure { nth: step.syncs_before, how }));
             let run = Run::of(&failing).unwrap();
-            let from = failing.failed_at().unwrap_or_else(|| panic!("{name}: {} did not fail", step.call));
+            let from = failing.failed_at().unwrap_or_else(|| panic!("{name}: {} did not fail", step.role.call));
             let damage = cost::of_power_cuts(&failing, &run, Some(from), &model::ALL);
-            assert!(damage.is_empty(), "{name}: {}: {} failed, {}: {damage:#?}", step.verb, step.call, how.words());
+            assert!(
+                damage.is_empty(),
+                "{name}: {}: {} failed, {}: {damage:#?}",
+                step.role.verb,
+                step.role.call,
+                how.words()
+            );
         });
     }
 }

@@ -1,23 +1,30 @@
 //! The arguments, as clap sees them.
 
+mod help;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
-use super::help::{ABOUT, AFTER_HELP, GARBAGE_COLLECT_HELP, LONG_ABOUT, REPLAY_HELP, SERVE_HELP, SIMULATE_HELP};
+use crate::check::Invariant;
 use crate::disk::crash::Loss;
 use crate::disk::model;
 use crate::report::MAX_COLUMNS;
 use crate::sim::schedule::{MAX_CLIENTS, MAX_STEPS};
+use crate::synthesis::Alteration;
 use crate::workload::pair::PAIRS;
 use crate::{strategy, workload};
+use help::{ABOUT, AFTER_HELP, GARBAGE_COLLECT_HELP, LONG_ABOUT, REPLAY_HELP, SERVE_HELP, SIMULATE_HELP, SYNCS_HELP};
 
 /// The seed if none is given.
 pub const DEFAULT_SEED: u64 = 1;
 /// Crash states of a cell if nothing is said: what lets the whole comparison end within two minutes on two cores.
 pub const DEFAULT_BUDGET: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
+
+/// The largest layer that is generated.
+const MAX_LAYER_BYTES: u64 = 1_000_000;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -51,6 +58,9 @@ pub enum Command {
     /// Show one crash: the calls, what was lost, what survived, and what is broken
     #[command(after_long_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Say which syncs a strategy needs, and which it lacks
+    #[command(after_long_help = SYNCS_HELP)]
+    Syncs(SyncsArgs),
     /// List the file-system calls that a strategy makes in a workload
     Ops(OpsArgs),
     /// Serve images over HTTP, with distribution's configuration or without any
@@ -155,6 +165,12 @@ pub struct ReplayArgs {
     /// Seed of generated images; a file names its own
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Size of the layer of a generated image, as syncs prints it
+    #[arg(long, value_name = "N", default_value_t = 40_000, value_parser = layer_bytes())]
+    pub layer_bytes: u32,
+    /// On the strategy with a sync left out, or with two calls swapped, as syncs prints it
+    #[arg(long, value_name = "HOW")]
+    pub altered: Option<Alteration>,
 }
 
 /// Arguments of `simulate`.
@@ -193,6 +209,39 @@ pub struct SimulateArgs {
     /// Say how long it took. Without it, the same seed gives the same bytes of output
     #[arg(long)]
     pub timings: bool,
+}
+
+/// Arguments of `syncs`.
+#[derive(Debug, Args)]
+pub struct SyncsArgs {
+    /// The strategy
+    #[arg(long, value_name = "NAME", value_parser = strategies())]
+    pub strategy: String,
+    /// Persistence models, separated by commas; all, if none are given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = models())]
+    pub model: Vec<String>,
+    /// Workloads, separated by commas; push, retag, delete and gc, if none are given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = workloads())]
+    pub workloads: Vec<String>,
+    /// What the syncs that are added have to keep, separated by commas; all that `durable` claims under the model, if
+    /// none are given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = invariants())]
+    pub invariants: Vec<String>,
+    /// Also swap each call with the one that comes next
+    #[arg(long)]
+    pub orders: bool,
+    /// Look for so many sets of syncs to add, at most
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u8).range(1..))]
+    pub limit: u8,
+    /// What is pushed, and how it is chosen.
+    #[command(flatten)]
+    pub input: Input,
+    /// Size of the layer of a generated image
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = layer_bytes())]
+    pub layer_bytes: u32,
+    /// Write the result as JSON to FILE or, without FILE, to the standard output instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<Option<PathBuf>>,
 }
 
 /// Arguments of `ops`.
@@ -276,6 +325,14 @@ fn strategies() -> PossibleValuesParser {
 
 fn models() -> PossibleValuesParser {
     PossibleValuesParser::new(model::ALL.map(|m| m.name()))
+}
+
+fn layer_bytes() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=MAX_LAYER_BYTES)
+}
+
+fn invariants() -> PossibleValuesParser {
+    PossibleValuesParser::new(Invariant::ALL.map(Invariant::name))
 }
 
 fn workloads() -> PossibleValuesParser {

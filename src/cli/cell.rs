@@ -33,20 +33,27 @@ pub struct Images {
     pub dir: Option<String>,
     /// The seed of the generated ones.
     pub seed: u64,
+    layer_bytes: usize,
 }
 
 impl Images {
     /// Generates images, or loads the first from a directory.
     pub fn new(input: &Input) -> Result<Self, CliError> {
+        Self::with_layer(input, RECORDED_LAYER_BYTES[0])
+    }
+
+    /// As [`new`](Self::new), and generated images have a layer of `layer_bytes`.
+    pub fn with_layer(input: &Input, layer_bytes: usize) -> Result<Self, CliError> {
         let seed = input.seed;
+        let layers = [layer_bytes];
         let tag: Tag = DEFAULT_TAG.parse().map_err(|e| CliError::internal(format!("{e}")))?;
         let first = match &input.image {
             Some(dir) => load(dir)?,
-            None => Image::generated(seed, tag.clone(), &RECORDED_LAYER_BYTES),
+            None => Image::generated(seed, tag.clone(), &layers),
         };
-        let second = Image::generated(seed.wrapping_add(1), tag, &RECORDED_LAYER_BYTES);
+        let second = Image::generated(seed.wrapping_add(1), tag, &layers);
         let dir = input.image.as_ref().map(|dir| dir.display().to_string());
-        Ok(Self { first, second, dir, seed })
+        Ok(Self { first, second, dir, seed, layer_bytes })
     }
 
     /// Why `what` cannot be done with them: an image is somebody's input, those that are generated are ours.
@@ -67,6 +74,9 @@ impl Images {
         let mut line = "pullplug replay".to_owned();
         if self.seed != DEFAULT_SEED {
             line.push_str(&format!(" --seed {}", self.seed));
+        }
+        if self.layer_bytes != RECORDED_LAYER_BYTES[0] {
+            line.push_str(&format!(" --layer-bytes {}", self.layer_bytes));
         }
         if let Some(dir) = &self.dir {
             line.push_str(&format!(" --image {}", quoted(dir)));

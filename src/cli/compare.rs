@@ -37,12 +37,12 @@ pub fn run(args: CompareArgs) -> Result<u8, CliError> {
 }
 
 /// Those of `all` that were asked for, all if none were, in the order of `all` and each once.
-fn picked<const N: usize>(all: [&'static str; N], asked: &[String]) -> Vec<&'static str> {
+pub(super) fn picked<const N: usize>(all: [&'static str; N], asked: &[String]) -> Vec<&'static str> {
     all.into_iter().filter(|name| asked.is_empty() || asked.iter().any(|a| a == name)).collect()
 }
 
 /// A bar on the standard error, if that is a terminal.
-fn progress(cells: usize) -> ProgressBar {
+pub(super) fn progress(cells: usize) -> ProgressBar {
     let bar = ProgressBar::new(cells as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}") {
         bar.set_style(style);

@@ -13,7 +13,6 @@ pub mod exit;
 mod explore;
 mod files;
 mod garbage_collect;
-mod help;
 mod log;
 mod ops;
 mod output;
@@ -21,6 +20,7 @@ mod replay;
 mod serve;
 mod setup;
 mod simulate;
+mod syncs;
 
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
@@ -54,6 +54,7 @@ fn run(cli: Cli) -> u8 {
         Some(Command::Compare(args)) => compare::run(args),
         Some(Command::Explore(args)) => explore::run(args),
         Some(Command::Replay(args)) => replay::run(args),
+        Some(Command::Syncs(args)) => syncs::run(args),
         Some(Command::Ops(args)) => ops::run(args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::GarbageCollect(args)) => garbage_collect::run(args),

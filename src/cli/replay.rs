@@ -8,10 +8,11 @@ use super::error::CliError;
 use super::{concurrent, exit, files, output, simulate};
 use crate::check::Invariant;
 use crate::disk::model;
-use crate::explore::Subject;
+use crate::explore::{Run, Subject};
 use crate::report::STRONG;
 use crate::report::case::{self, Case};
 use crate::report::spec::{ReplayFile, Spec, fingerprint};
+use crate::synthesis::Altered;
 use crate::workload::op::Op;
 use crate::workload::pair::PAIRS;
 use crate::{strategy, workload};
@@ -27,11 +28,15 @@ pub fn run(args: ReplayArgs) -> Result<u8, CliError> {
     }
     let (spec, input) = read(&args)?;
     let model = check_names(&spec)?;
-    let images = Images::new(&input)?;
+    let images = Images::with_layer(&input, args.layer_bytes as usize)?;
     match &spec.turns {
         None => {
             let scene = Scene::new(&spec.strategy, &spec.workload, &images)?;
-            show(&spec, &scene.case(model, spec.loss))
+            let Case { strategy, workload, ops, together, loss, .. } = scene.case(model, spec.loss);
+            let Some(alteration) = args.altered else { return show(&spec, &scene.case(model, loss)) };
+            let subject = &Altered::new(&scene.subject, alteration);
+            let run = Run::of(subject).map_err(|e| CliError::bad_input(format!("the workload cannot run so: {e}")))?;
+            show(&spec, &Case { subject, run: &run, model, loss, strategy, workload, ops, together })
         }
         Some(schedule) => {
             let stage = concurrent::stage(&spec.strategy, &spec.workload, &images)?;

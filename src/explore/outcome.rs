@@ -26,7 +26,7 @@ pub struct Finding<P> {
 
 impl<P> Finding<P> {
     /// By which findings of one invariant are compared: how many crashes, how many lost effects, how late.
-    pub(super) fn size(&self) -> (usize, usize, Cut) {
+    pub fn size(&self) -> (usize, usize, Cut) {
         (
             usize::from(self.restarted_at.is_some()) + usize::from(self.in_recovery.is_some()),
             self.lost.len() + self.in_recovery.as_ref().map_or(0, |r| r.1.len()),

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::trace::{Call, Trace};
-use super::{DirEntry, ErrorKind, File, FileExt, Fs, FsError, Metadata, OpenMode, Result};
+use super::{DirEntry, ErrorKind, File, FileExt, Fs, FsError, Metadata, OpenMode, Result, split};
 
 /// What a hook does to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,19 @@ pub enum Action {
     /// Reads in between do not see it. Only for calls that return nothing; for the others it is an `InvalidInput`
     /// error.
     Delay,
+    /// Make it and, where it succeeds, make more of what it did durable before it returns.
+    RunThenSync(Syncs),
+}
+
+/// Syncs after a call, made in this order. What has no name (any more) is left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// fsync of the file that the call named: of a rename or a link under its new name.
+    pub file: bool,
+    /// fsync of the directory of that name.
+    pub dir: bool,
+    /// fsync of the directory of the old name, where there is one.
+    pub old_dir: bool,
 }
 
 /// A hook that acts on one call: the `index`-th (from 0) of those that match. It counts all that match, so with an
@@ -187,7 +200,7 @@ impl<F: Fs> HookedFs<F> {
             Action::Drop => return Err(refused(&call, "dropped: it has something to return")),
             Action::Delay => return Err(refused(&call, "delayed: it has something to return")),
             Action::Fail(kind) => return spoilt(kind, &call),
-            Action::Run | Action::RunThenFail(_) => {}
+            Action::Run | Action::RunThenFail(_) | Action::RunThenSync(_) => {}
         }
         let result = made.await;
         if let Ok(value) = &result {
@@ -197,13 +210,42 @@ impl<F: Fs> HookedFs<F> {
         let settled = if call.is_change() { self.settle().await } else { Ok(()) };
         match action {
             Action::RunThenFail(kind) => spoilt(kind, &call),
+            Action::RunThenSync(syncs) => {
+                let value = result?;
+                settled?;
+                self.sync_behind(&call, syncs).await.map(|()| value)
+            }
             _ => result.and_then(|value| settled.map(|()| value)),
         }
+    }
+
+    async fn sync_behind(&self, call: &Call, syncs: Syncs) -> Result<()> {
+        let name = call.target().unwrap_or(call.path());
+        let dir_of = |path| split(path).map_or("", |(dir, _)| dir).to_owned();
+        if syncs.file
+            && let Some(file) = there(self.inner.open(name, OpenMode::Read).await)?
+        {
+            file.sync_all().await?;
+            self.shared.trace.record(&Call::SyncAll { path: name.to_owned() });
+        }
+        for (wanted, path) in [(syncs.dir, dir_of(name)), (syncs.old_dir, dir_of(call.path()))] {
+            if wanted && there(self.inner.sync_dir(&path).await)?.is_some() {
+                self.shared.trace.record(&Call::SyncDir { path });
+            }
+        }
+        Ok(())
     }
 
     async fn look<T>(&self, call: Call, made: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let action = (self.shared.hook)(&call);
         self.answer(action, call, made, |_, _| {}).await
+    }
+}
+
+fn there<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -264,8 +306,9 @@ impl<F: Fs> Fs for HookedFs<F> {
 }
 
 impl<F: Fs> File for HookedFile<F> {
-    async fn knows_sha256(&self, _: u64, _: &[u8]) -> Result<Option<bool>> {
-        Ok(None)
+    async fn knows_sha256(&self, len: u64, sha256: &[u8]) -> Result<Option<bool>> {
+        // No call of a real disk: where it is answered, nobody looks at a hook's reads.
+        self.file.knows_sha256(len, sha256).await
     }
 
     async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {

@@ -10,12 +10,17 @@ const SHORT_LOST: usize = 4;
 
 /// The short form: digests cut, few lost effects.
 pub fn short(cell: &Cell, finding: &Counterexample) -> String {
-    heading(cell, finding) + &lines(finding, SHORT_LOST, shortened)
+    heading(cell, finding) + &brief(finding)
 }
 
 /// The whole of it.
 pub fn long(cell: &Cell, finding: &Counterexample) -> String {
     heading(cell, finding) + &details(finding)
+}
+
+/// The short form, but for the heading.
+pub fn brief(finding: &Counterexample) -> String {
+    lines(finding, SHORT_LOST, shortened)
 }
 
 /// All but the heading.

@@ -12,6 +12,7 @@ pub mod difference;
 pub mod matrix;
 pub mod schedule;
 pub mod spec;
+pub mod syncs;
 pub mod words;
 
 use std::collections::BTreeMap;

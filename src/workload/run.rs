@@ -89,7 +89,8 @@ pub async fn run<F: Fs, P: Protocol + ?Sized>(
 
 /// Goes on after a crash of the process behind the first `passed` of the marks of `ops`: opens the registry anew, tries
 /// what was under way again, and runs the rest, as clients do that got no answer. A blob that was being uploaded is
-/// sent again from its beginning; a deletion that finds nothing left has succeeded.
+/// sent again from its beginning; a deletion that finds nothing left has succeeded. `on_mark` is told of what is tried
+/// again as well, though it had begun before.
 pub async fn again<F: Fs, P: Protocol + ?Sized>(
     strategy: &P,
     fs: F,
@@ -101,9 +102,7 @@ pub async fn again<F: Fs, P: Protocol + ?Sized>(
 ) -> Result<(), RunError> {
     let mut runner = Runner::open(strategy, fs, world, contents).await?;
     for (i, op) in ops.iter().enumerate().skip(passed / 2) {
-        if 2 * i >= passed {
-            on_mark(Mark::Begin(i));
-        }
+        on_mark(Mark::Begin(i));
         if let Op::Append { upload, .. } | Op::Resume { upload } | Op::Commit { upload } = op
             && !runner.sessions.contains_key(upload)
         {

@@ -8,6 +8,7 @@ use super::probe::{self, Probe};
 use super::run::{self, RunError, Sessions};
 use super::{Workload, probe::probes};
 use crate::check;
+use crate::check::oracle::Mark;
 use crate::check::recovery::recover_everything;
 use crate::disk::SimFs;
 use crate::env::{World, run_now};
@@ -72,22 +73,33 @@ impl<P: Protocol> RegistrySubject<P> {
     }
 
     /// Runs the workload's operations on any file system; `on_mark` is told of each beginning and answer.
-    pub fn run_on<F: Fs>(&self, fs: F, on_mark: impl FnMut(check::oracle::Mark)) -> Result<Sessions, RunError> {
+    pub fn run_on<F: Fs>(&self, fs: F, on_mark: impl FnMut(Mark)) -> Result<Sessions, RunError> {
         let world = World::simulated(RUN_IDS);
         run_now(run::run(&self.strategy, fs, world, &self.workload.contents, &self.workload.ops, on_mark))
     }
 
     /// Starts again on any file system after a crash of the process behind the first `marks` marks, and finishes the
     /// workload ([`run::again`]).
-    pub fn again_on<F: Fs>(
-        &self,
-        fs: F,
-        marks: usize,
-        on_mark: impl FnMut(check::oracle::Mark),
-    ) -> Result<(), RunError> {
+    pub fn again_on<F: Fs>(&self, fs: F, marks: usize, mut on_mark: impl FnMut(Mark)) -> Result<(), RunError> {
+        let known = (marks % 2 == 1).then_some(Mark::Begin(marks / 2));
+        self.again_telling(fs, marks, |mark| {
+            if Some(mark) != known {
+                on_mark(mark)
+            }
+        })
+    }
+
+    /// As [`again_on`](Self::again_on), and `on_mark` is told as well when what was under way is tried again.
+    pub fn again_telling<F: Fs>(&self, fs: F, marks: usize, on_mark: impl FnMut(Mark)) -> Result<(), RunError> {
         let world = World::simulated(AFTER_RESTART_IDS);
         let ops = &self.workload.ops[..];
         run_now(run::again(&self.strategy, fs, world, &self.workload.contents, ops, marks, on_mark))
+    }
+
+    /// Does everything that a start after a crash writes, on any file system.
+    pub fn recover_on<F: Fs>(&self, fs: F) -> Result<(), String> {
+        let world = World::simulated(AFTER_CRASH_IDS);
+        run_now(recover_everything(&self.strategy, fs, world)).map(drop).map_err(|e| e.to_string())
     }
 }
 
@@ -108,8 +120,7 @@ impl<P: Protocol> Subject for RegistrySubject<P> {
     }
 
     fn recover(&self, disk: &SimFs) -> Result<(), String> {
-        let world = World::simulated(AFTER_CRASH_IDS);
-        run_now(recover_everything(&self.strategy, disk.clone(), world)).map(drop).map_err(|e| e.to_string())
+        self.recover_on(disk.clone())
     }
 
     fn restart(&self, disk: &SimFs, marks: usize) -> Result<(), String> {

@@ -2,26 +2,69 @@
 //! digest) stand for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
-use pullplug::check::oracle::Mark;
-use pullplug::disk::SimFs;
-use pullplug::explore::Subject;
-use pullplug::fs::hooked::HookedFs;
-use pullplug::fs::trace::{Call, number_ids};
-use pullplug::workload::op::Op;
-use pullplug::workload::subject::RegistrySubject;
+use crate::check::oracle::Mark;
+use crate::disk::SimFs;
+use crate::fs::hooked::HookedFs;
+use crate::fs::trace::{Call, number_ids};
+use crate::strategy::Protocol;
+use crate::workload::op::Op;
+use crate::workload::run::RunError;
+use crate::workload::subject::RegistrySubject;
 
-/// A call of a workload.
-pub struct Step {
-    /// The call, in general terms.
+/// What a call is for: which call it is, in general terms, and of which operation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Role {
+    /// The operation ([`verb`]).
+    pub verb: &'static str,
+    /// The call ([`general`]).
     pub call: String,
+}
+
+impl Role {
+    /// The role of `call` in an operation.
+    pub fn of(verb: &'static str, call: &Call) -> Self {
+        Self { verb, call: general(call) }
+    }
+
+    /// Whether `call` has this role.
+    pub fn is_of(&self, verb: &str, call: &Call) -> bool {
+        let word = self.call.split(' ').next();
+        self.verb == verb && word == Some(call.name()) && general(call) == self.call
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.verb, self.call)
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = text.split_once(": ").and_then(|(verb, call)| {
+            let verb = VERBS.into_iter().find(|known| *known == verb)?;
+            Some(Self { verb, call: call.to_owned() })
+        });
+        known.ok_or_else(|| format!("{text:?} is not an operation ({}), a colon, and a call", VERBS.join(", ")))
+    }
+}
+
+/// A call of a workload that changes something.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What it is for.
+    pub role: Role,
+    /// Whether it makes something durable.
     pub is_sync: bool,
-    /// How many such calls come before it.
+    /// How many of the same call, in general terms, come before it.
     pub nth: usize,
     /// How many syncs come before it.
     pub syncs_before: u64,
-    /// The operation.
-    pub verb: &'static str,
     /// The next call that changes something, in general terms.
     pub next: String,
 }
@@ -33,8 +76,17 @@ impl Step {
     }
 }
 
-fn verb(op: &Op) -> &'static str {
+/// The operation before the first of a process.
+pub const START: &str = "start";
+
+/// What operations are called.
+const VERBS: [&str; 9] =
+    [START, "start upload", "append", "resume", "commit", "put manifest", "delete manifest", "collect", "other"];
+
+/// What an operation is called.
+pub fn verb(op: &Op) -> &'static str {
     match op {
+        Op::Restart => START,
         Op::StartUpload { .. } => "start upload",
         Op::Append { .. } => "append",
         Op::Resume { .. } => "resume",
@@ -42,7 +94,6 @@ fn verb(op: &Op) -> &'static str {
         Op::PutManifest { .. } => "put manifest",
         Op::DeleteManifest { .. } => "delete manifest",
         Op::Collect { .. } => "collect",
-        Op::Restart => "start",
         _ => "other",
     }
 }
@@ -80,9 +131,11 @@ fn path(path: &str) -> String {
 }
 
 /// The calls that change something, of the workload as it should be.
-pub fn steps(subject: &RegistrySubject) -> Vec<Step> {
+///
+/// Errors: an operation is refused.
+pub fn steps<P: Protocol>(subject: &RegistrySubject<P>) -> Result<Vec<Step>, RunError> {
     let disk = SimFs::new();
-    subject.prepare(&disk).unwrap();
+    subject.set_up(&disk)?;
     let fs = HookedFs::new(disk);
     let ops = &subject.workload().ops;
     let (mut begins, trace) = (Vec::new(), fs.trace().clone());
@@ -91,7 +144,7 @@ pub fn steps(subject: &RegistrySubject) -> Vec<Step> {
             begins.push((trace.calls().len(), verb(&ops[i])));
         }
     };
-    subject.run_on(fs.clone(), note).unwrap();
+    subject.run_on(fs.clone(), note)?;
     let calls = trace.calls();
     let lines: Vec<String> = calls.iter().map(general).collect();
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
@@ -99,15 +152,15 @@ pub fn steps(subject: &RegistrySubject) -> Vec<Step> {
     for (at, call) in calls.iter().enumerate() {
         let nth = seen.entry(&lines[at]).or_default();
         *nth += 1;
+        let verb = begins.iter().rev().find(|(from, _)| *from <= at).map_or(START, |(_, verb)| *verb);
         steps.push(Step {
-            call: lines[at].clone(),
+            role: Role { verb, call: lines[at].clone() },
             is_sync: call.is_sync(),
             nth: *nth - 1,
             syncs_before,
-            verb: begins.iter().rev().find(|(from, _)| *from <= at).map_or("start", |(_, verb)| *verb),
             next: lines.get(at + 1).cloned().unwrap_or_default(),
         });
         syncs_before += u64::from(call.is_sync());
     }
-    steps
+    Ok(steps)
 }

@@ -1,4 +1,4 @@
-//! What help says beyond the options: what each command is for, examples, exit codes.
+//! What the help says beside the arguments.
 
 pub(super) const ABOUT: &str = "Crash-tests the ways in which container registries store images";
 
@@ -33,6 +33,8 @@ Examples:
       a push and a collection at once, in every order
   pullplug replay found/distribution-2.8-btrfs-push-acked-survives.json
       what was done, what was lost, what survived
+  pullplug syncs --strategy distribution-3.1 --model btrfs
+      which of its syncs are needed, and which it lacks
   pullplug ops --strategy distribution-2.8 --workload push
       the file-system calls
   pullplug serve --root ./images
@@ -61,6 +63,26 @@ Exit codes:
   1   it is still broken
   2   bad usage or input
   70  internal error: a bug in pullplug";
+
+pub(super) const SYNCS_HELP: &str = "\
+A sync is taken out, all of its calls at once, and every crash of every workload is looked at, after a restart and \
+during recovery too. It is needed if something breaks then that holds with it, and not needed if it is proved that \
+nothing does. The other way round, the fewest syncs of files and directories are sought that make the strategy safe.
+
+It is an analysis: the exit code does not depend on what it says.
+
+Exit codes:
+  0   done
+  2   bad usage or input, or an output that cannot be written
+  70  internal error: a bug in pullplug
+
+Examples:
+  pullplug syncs --strategy durable --model posix
+      which of its syncs are needed
+  pullplug syncs --strategy distribution-3.1 --model btrfs,posix --workloads push --json
+      which it lacks, for programs
+  pullplug syncs --strategy durable --model ext4-ordered --orders
+      and which of its calls may change places";
 
 pub(super) const SERVE_HELP: &str = "\
 CONFIG is distribution's file, in YAML, version 0.1; REGISTRY_A_B=VALUE in the environment overrides its key a.b. \

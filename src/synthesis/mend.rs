@@ -1,0 +1,245 @@
+//! The smallest sets of syncs that a strategy lacks.
+//!
+//! Guided by counterexamples: each demands a sync that would not allow it, and the model says which of the candidates
+//! those are. The smallest choice that serves all demands is tried next; what still breaks with it is a new demand. When
+//! it is proved that nothing does, there is no smaller set: every smaller one leaves a known counterexample as it is.
+//! Where no candidate helps against a counterexample, nor all at once, its invariant is beyond help by syncs.
+//!
+//! A sync may also make a crash state: under `btrfs` a log holds what was synced, and not what came before it. So a
+//! demand may be given some of the candidates: it is one only for those who choose these.
+//!
+//! Candidates are syncs of files and directories right after any call that changes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::altered::{Addition, Alteration, What};
+use super::bench::{Answer, Baseline, Bench, Breach};
+use super::cover::{self, Demand, Set};
+use super::persists::Carried;
+use crate::disk::effect::cuts;
+use crate::disk::model::PersistenceModel;
+use crate::disk::space::Space;
+use crate::explore::lazy::NoProof;
+use crate::explore::replay::Crash;
+use crate::explore::{Finding, Run};
+use crate::fs::split;
+use crate::fs::trace::Call;
+use crate::strategy::Protocol;
+use crate::workload::probe::Probe;
+
+/// What a strategy lacks under a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// The smallest sets of syncs that make it safe, each proved. An empty one: it lacks none.
+    pub sets: Vec<Vec<Addition>>,
+    /// Whether these are all of that size.
+    pub is_all: bool,
+    /// Whether no smaller set makes it safe.
+    pub is_smallest: bool,
+    /// Of each invariant that no added syncs keep, a counterexample that is one in spite of all of them.
+    pub beyond: BTreeMap<&'static str, Breach>,
+    /// How many counterexamples led there.
+    pub counterexamples: usize,
+    /// Whether a proof was given up: the sets are not known then.
+    pub gave_up: bool,
+}
+
+/// The syncs that might be added.
+fn candidates(baseline: &Baseline) -> Vec<Addition> {
+    let roles: BTreeMap<_, _> = baseline.roles.iter().flatten().collect();
+    let dir = |path| split(path).map(|(dir, _)| dir);
+    let mut all = Vec::new();
+    for (role, call) in roles {
+        let what: &[What] = match call {
+            Call::Write { .. } | Call::Truncate { .. } => &[What::File],
+            Call::Rename { from, to } if dir(from) != dir(to) => &[What::File, What::Dir, What::OldDir],
+            Call::Rename { .. } | Call::Link { .. } => &[What::File, What::Dir],
+            Call::OpenCreate { .. } | Call::Unlink { .. } | Call::Mkdir { .. } | Call::Rmdir { .. } => &[What::Dir],
+            _ => &[],
+        };
+        all.extend(what.iter().map(|what| Addition { after: role.clone(), what: *what }));
+    }
+    all
+}
+
+/// What is tried, and what is known of it.
+struct Search<'a, P> {
+    bench: &'a Bench<'a, P>,
+    model: &'a dyn PersistenceModel,
+    candidates: Vec<Addition>,
+    /// By workload: those that make a difference to its run, or to what comes after a crash.
+    telling: Vec<Vec<usize>>,
+    /// Each with the invariant that it is made for.
+    demands: Vec<(&'static str, Demand)>,
+    found: Mended,
+}
+
+impl<P: Protocol> Bench<'_, P> {
+    /// The smallest sets of added syncs, at most `limit`, with which the strategy keeps what `asked` says. `done` is
+    /// told of each set that is tried: how many counterexamples there are by then, and its size.
+    ///
+    /// Errors: a finding cannot be shown again.
+    pub fn mend(
+        &self,
+        baseline: &Baseline,
+        model: &dyn PersistenceModel,
+        asked: &(dyn Fn(&str) -> bool + Sync),
+        limit: usize,
+        mut done: impl FnMut(usize, usize),
+    ) -> Result<Mended, NoProof> {
+        let is_safe = |broken: &Option<BTreeSet<&str>>| broken.as_ref().is_some_and(|b| !b.iter().any(|i| asked(i)));
+        if baseline.broken.iter().all(is_safe) {
+            return Ok(Mended { sets: vec![Vec::new()], is_all: true, is_smallest: true, ..Mended::default() });
+        }
+        let candidates = candidates(baseline);
+        let telling = |roles: &BTreeMap<_, _>| {
+            candidates.iter().enumerate().filter(|(_, a)| roles.contains_key(&a.after)).map(|(i, _)| i).collect()
+        };
+        let telling = baseline.roles.iter().map(telling).collect();
+        // Where a crash state is cut off by two syncs together, and by neither alone, less might do than what is found.
+        let found = Mended { is_smallest: self.is_independent(model), ..Mended::default() };
+        let mut search = Search { bench: self, model, candidates, telling, demands: Vec::new(), found };
+        let mut safe: Vec<Set> = Vec::new();
+        loop {
+            let next = cover::smallest(search.demands.iter().map(|(_, demand)| demand), &safe);
+            let Some(set) = next.filter(|set| safe.first().is_none_or(|known| known.len() == set.len())) else {
+                search.found.is_all = true;
+                break;
+            };
+            if safe.len() == limit {
+                break;
+            }
+            done(search.found.counterexamples, set.len());
+            let breaches = match search.breaches(&set, asked)? {
+                Some(breaches) => breaches,
+                None => {
+                    search.found.gave_up = true;
+                    break;
+                }
+            };
+            let is_safe = breaches.is_empty();
+            for breach in breaches {
+                search.learn(&set, breach)?;
+            }
+            if is_safe {
+                safe.push(set);
+            }
+        }
+        let mut found = search.found;
+        let named = |set: Set| set.into_iter().map(|i| search.candidates[i].clone()).collect();
+        found.sets = if found.gave_up { Vec::new() } else { safe.into_iter().map(named).collect() };
+        Ok(found)
+    }
+}
+
+impl<P: Protocol> Bench<'_, P> {
+    /// Whether each sync forces what it forces, whatever other syncs there are: so where crash states are one family.
+    fn is_independent(&self, model: &dyn PersistenceModel) -> bool {
+        self.subjects.iter().all(|subject| {
+            Run::of(subject).is_ok_and(|run| {
+                let space = Space::new(run.base, run.log.clone(), model);
+                cuts(&run.log).into_iter().all(|cut| model.families(&space, cut).len() == 1)
+            })
+        })
+    }
+}
+
+impl<P: Protocol> Search<'_, P> {
+    fn alteration(&self, set: &Set) -> Alteration {
+        Alteration::adding(set.iter().map(|i| &self.candidates[*i]))
+    }
+
+    /// What still breaks with a set; `None` if that is not known. Nothing is proved while something is seen.
+    fn breaches(&self, set: &Set, asked: &(dyn Fn(&str) -> bool + Sync)) -> Result<Option<Vec<Breach>>, NoProof> {
+        let wanted = |invariant: &str| asked(invariant) && !self.found.beyond.contains_key(invariant);
+        let alteration = self.alteration(set);
+        let breach = |workload, finding: Finding<Probe>| Breach { workload, alteration: alteration.clone(), finding };
+        for prove_it in [false, true] {
+            let (mut breaches, mut unknown) = (Vec::new(), false);
+            for workload in 0..self.bench.subjects.len() {
+                match self.bench.ask(workload, alteration.clone(), self.model, &wanted, prove_it)? {
+                    Answer::Broken(findings) => breaches.extend(findings.into_iter().map(|f| breach(workload, f))),
+                    Answer::Proved => {}
+                    Answer::Unknown | Answer::Stuck => unknown = true,
+                }
+                if prove_it && !breaches.is_empty() {
+                    break;
+                }
+            }
+            if !breaches.is_empty() {
+                return Ok(Some(breaches));
+            }
+            if prove_it && unknown {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Vec::new()))
+    }
+
+    /// Demands a sync that does not allow a breach, or gives its invariant up.
+    fn learn(&mut self, set: &Set, breach: Breach) -> Result<(), NoProof> {
+        let (workload, invariant) = (breach.workload, breach.finding.invariant);
+        let not_again = |why: String| NoProof::NotAgain { invariant, why };
+        let subject = self.bench.altered(workload, breach.alteration.clone());
+        let run = Run::of(&subject).map_err(not_again)?;
+        let carried =
+            Carried::new(&subject, &run, self.model, &breach.finding).map_err(|e| not_again(e.to_string()))?;
+        let persists = |set: &Set| {
+            let altered = self.bench.altered(workload, self.alteration(set));
+            Run::of(&altered).is_ok_and(|run| carried.persists(&altered, &run, self.model))
+        };
+        let given = fewest(set, &persists);
+        let telling: Vec<usize> = self.telling[workload].iter().copied().filter(|i| !set.contains(i)).collect();
+        let with = |more: &Set| given.union(more).copied().collect::<Set>();
+        let helps = |more: &Set| !persists(&with(more));
+        let mut options: Vec<Set> = telling.par_iter().map(|i| Set::from([*i])).filter(&helps).collect();
+        let all: Set = telling.iter().copied().collect();
+        if options.is_empty() && helps(&all) {
+            // Only several together help: some of them, perhaps not the fewest.
+            options.push(fewest(&all, &helps));
+        }
+        self.found.is_smallest &= options.iter().all(|option| option.len() == 1);
+        if options.is_empty() && given.is_empty() {
+            let found = self.without_additions(workload, breach.finding, &carried).map_err(not_again)?;
+            // What it demanded so far is not needed for the others.
+            self.demands.retain(|(of, _)| *of != invariant);
+            self.found.beyond.entry(invariant).or_insert(found);
+            return Ok(());
+        }
+        self.found.counterexamples += 1;
+        let demand = Demand { given, options };
+        if !self.demands.iter().any(|(_, known)| *known == demand) {
+            self.demands.push((invariant, demand));
+        }
+        Ok(())
+    }
+}
+
+/// None if that is so of none already, else what is left of `all` when none can be spared.
+fn fewest(all: &Set, is_so: &dyn Fn(&Set) -> bool) -> Set {
+    if is_so(&Set::new()) {
+        return Set::new();
+    }
+    let mut some = all.clone();
+    for one in all {
+        some.remove(one);
+        if !is_so(&some) {
+            some.insert(*one);
+        }
+    }
+    some
+}
+
+impl<P: Protocol> Search<'_, P> {
+    /// A finding on the strategy as it is.
+    fn without_additions(&self, workload: usize, finding: Finding<Probe>, carried: &Carried) -> Result<Breach, String> {
+        let alteration = Alteration::default();
+        let subject = self.bench.altered(workload, alteration.clone());
+        let run = Run::of(&subject)?;
+        let crash = carried.crash(&subject, &run).ok_or("there is no such crash without added syncs")?;
+        let Crash { restarted_at, cut, lost, in_recovery } = crash;
+        Ok(Breach { workload, alteration, finding: Finding { restarted_at, cut, lost, in_recovery, ..finding } })
+    }
+}
