@@ -36,5 +36,6 @@ mod strategies;
 mod syncs;
 mod tidy;
 mod together;
+mod trace;
 mod verdicts;
 mod world;

@@ -29,6 +29,7 @@
 //! | [`check`] | the invariants and the oracle that knows what was promised; blind to disks and schedules |
 //! | [`explore`] | visits crash states, remembers verdicts by what was read, reduces findings; knows no registry, only a [`Subject`](explore::Subject) |
 //! | [`workload`] | what clients do and with which images; a registry under a workload is one `Subject` |
+//! | [`trace`] | what strace recorded of any program, as a run whose crashes can be explored |
 //! | [`sim`] | the whole world on one seed: clients and the registry over HTTP on a simulated network, with a disk that interleaves and fails; schedules |
 //! | [`report`] | matrices, counterexamples, JSON |
 //! | [`harness`] | the library for your own tests: scenarios, an explorer that asserts, messages that tell all |
@@ -140,6 +141,7 @@ pub mod report;
 pub mod sim;
 pub mod strategy;
 pub mod synthesis;
+pub mod trace;
 pub mod workload;
 
 pub use harness::{Explorer, Scenario};

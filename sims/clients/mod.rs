@@ -7,10 +7,10 @@ mod crowd;
 mod drop_in;
 mod memory;
 mod oci;
-mod program;
+pub mod program;
 mod skopeo;
-mod traced;
-mod wire;
+pub mod traced;
+pub mod wire;
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ const STRATEGIES: [&str; 2] = ["durable", "distribution-2.8"];
 
 /// Whether a test must do without `program`, which it then says visibly.
 #[expect(clippy::disallowed_methods, reason = "whether this is a run in which nothing may be skipped")]
-fn lacks(program: &str) -> bool {
+pub fn lacks(program: &str) -> bool {
     if program::is_installed(program) {
         return false;
     }

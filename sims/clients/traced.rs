@@ -86,7 +86,7 @@ impl Traced {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what another program wrote")]
-fn read(path: &Path) -> String {
+pub fn read(path: &Path) -> String {
     String::from_utf8(std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -160,7 +160,7 @@ fn delete(wire: &mut Wire, path: &str) {
 }
 
 /// The recorded push; its manifest.
-fn push(wire: &mut Wire) -> Bytes {
+pub fn push(wire: &mut Wire) -> Bytes {
     let (layer, config) = (content("layer", 40_000), content("config", 79));
     wire.push_blob("lib/app", &sha256(&layer), &layer);
     wire.push_blob("lib/app", &sha256(&config), &config);
@@ -181,7 +181,7 @@ fn push_chunked(wire: &mut Wire) {
 }
 
 #[track_caller]
-fn assert_recorded(made: &[String], recorded: &str, what: &str) {
+pub fn assert_recorded(made: &[String], recorded: &str, what: &str) {
     assert_same_calls(&ops::comparable(made), &ops::comparable(&ops::recorded(recorded)), what);
 }
 

@@ -1,15 +1,16 @@
 //! The arguments, as clap sees them.
 
 mod help;
+mod loss;
+mod trace;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::check::Invariant;
-use crate::disk::crash::Loss;
 use crate::disk::model;
 use crate::report::MAX_COLUMNS;
 use crate::sim::schedule::{MAX_CLIENTS, MAX_STEPS};
@@ -17,6 +18,8 @@ use crate::synthesis::Alteration;
 use crate::workload::pair::PAIRS;
 use crate::{strategy, workload};
 use help::{ABOUT, AFTER_HELP, GARBAGE_COLLECT_HELP, LONG_ABOUT, REPLAY_HELP, SERVE_HELP, SIMULATE_HELP, SYNCS_HELP};
+pub use loss::LossArg;
+pub use trace::{DEFAULT_LAYOUT, TraceArgs};
 
 /// The seed if none is given.
 pub const DEFAULT_SEED: u64 = 1;
@@ -72,6 +75,9 @@ pub enum Command {
     /// Run clients against a registry whose network, disk and power fail, seed after seed
     #[command(after_long_help = SIMULATE_HELP)]
     Simulate(SimulateArgs),
+    /// Crash any program: from the system calls that strace recorded of it
+    #[command(after_long_help = trace::HELP)]
+    Trace(TraceArgs),
 }
 
 /// Arguments of `compare`.
@@ -296,27 +302,6 @@ pub struct RegistryArgs {
     /// The commit protocol; if it is not given, the configuration's or else `durable`
     #[arg(long, value_name = "NAME", value_parser = strategies(), env = "PULLPLUG_STRATEGY", hide_env_values = true)]
     pub strategy: Option<String>,
-}
-
-/// [`Loss`] on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LossArg {
-    /// The power fails: what was not synced may be lost
-    PowerCut,
-    /// The process dies: what was written stays
-    ProcessCrash,
-    /// The power fails, and the disk had ignored all syncs
-    LyingDisk,
-}
-
-impl From<LossArg> for Loss {
-    fn from(loss: LossArg) -> Self {
-        match loss {
-            LossArg::PowerCut => Self::PowerCut,
-            LossArg::ProcessCrash => Self::ProcessCrash,
-            LossArg::LyingDisk => Self::LyingDisk,
-        }
-    }
 }
 
 fn strategies() -> PossibleValuesParser {

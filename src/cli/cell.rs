@@ -224,7 +224,13 @@ impl Seen {
         }
     }
 
-    fn of_proof(proof: Proof<Probe>) -> Self {
+    /// The smallest finding of an invariant.
+    pub fn finding(&self, invariant: Invariant) -> Option<&Finding<Probe>> {
+        self.findings.get(invariant.name())
+    }
+
+    /// By proof.
+    pub fn of_proof(proof: Proof<Probe>) -> Self {
         Self {
             crash_points: proof.crash_points,
             is_counted: [&proof.crash_states, &proof.restart_states, &proof.recovery_states].iter().all(|c| c.is_exact),
@@ -253,7 +259,7 @@ pub fn document(cells: Vec<Cell>, args: &Exploration, images: &Images) -> Docume
 }
 
 /// `word` as a shell reads it as one word.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
         return word.to_owned();

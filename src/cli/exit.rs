@@ -2,10 +2,10 @@
 
 /// Nothing was found.
 pub const NOTHING_FOUND: u8 = 0;
-/// `compare`: a strategy broke an invariant that it claims to keep; `explore`, `simulate`: any invariant was broken; `replay`: it
-/// is still broken.
+/// `compare`: a strategy broke an invariant that it claims to keep; `explore`, `simulate`, `trace`: any invariant was
+/// broken; `replay`: it is still broken.
 pub const FOUND: u8 = 1;
-/// Bad usage, bad input, or an output that cannot be written.
+/// Bad usage, bad input, or an output that cannot be written; `trace`: nothing was found, and not all could be replayed.
 pub const BAD_INPUT: u8 = 2;
 /// `serve`, `garbage-collect`: the directory or the address cannot be had (another process has it, it is not writable,
 /// a recovery failed). Trying again later may help. The number is EX_UNAVAILABLE of sysexits.

@@ -15,10 +15,15 @@ const MAX_REPLAY_FILE_BYTES: u64 = 16 << 20;
 
 /// Reads a small file.
 pub fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    read_up_to(path, MAX_REPLAY_FILE_BYTES)
+}
+
+/// Reads a file of at most `limit_bytes`.
+pub fn read_up_to(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, CliError> {
     let failed = |e: FsError| CliError::bad_input(format!("cannot read {}: {}", path.display(), e.detail));
     let (dir, name) = split(path)?;
     let root = RealFs::open_root(&dir).map_err(failed)?;
-    run_now(root.read(name, MAX_REPLAY_FILE_BYTES)).map(Vec::from).map_err(failed)
+    run_now(root.read(name, limit_bytes)).map(Vec::from).map_err(failed)
 }
 
 /// A file that is going to be written.

@@ -21,6 +21,7 @@ mod serve;
 mod setup;
 mod simulate;
 mod syncs;
+mod trace;
 
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
@@ -59,6 +60,7 @@ fn run(cli: Cli) -> u8 {
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::GarbageCollect(args)) => garbage_collect::run(args),
         Some(Command::Simulate(args)) => simulate::run(args),
+        Some(Command::Trace(args)) => trace::run(args),
     };
     printed(done)
 }

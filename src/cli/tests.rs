@@ -18,7 +18,7 @@ fn help_texts() {
     let mut command = Cli::command().term_width(usize::from(MAX_COLUMNS));
     command.build();
     snapshot("help-pullplug", command.clone().render_long_help().to_string());
-    for name in ["compare", "explore", "replay", "syncs", "ops", "serve", "garbage-collect", "simulate"] {
+    for name in ["compare", "explore", "replay", "syncs", "ops", "serve", "garbage-collect", "simulate", "trace"] {
         let help =
             command.find_subcommand_mut(name).unwrap().clone().term_width(usize::from(MAX_COLUMNS)).render_long_help();
         snapshot(&format!("help-{name}"), help.to_string());

@@ -15,7 +15,7 @@ pub(super) const AFTER_HELP: &str = "\
 Exit codes:
   0   nothing found
   1   compare: a strategy broke an invariant that it claims to keep
-      explore, simulate: an invariant was broken; replay: it is still broken
+      explore, simulate, trace: an invariant was broken; replay: it is still broken
   2   bad usage or input, or an output that cannot be written
   69  serve, garbage-collect: the directory or the address cannot be had
   70  internal error: a bug in pullplug
@@ -41,6 +41,8 @@ Examples:
       a registry for clients, on a real directory
   pullplug simulate --strategy distribution-2.8 --runs 200
       clients, a network and a disk that fail, by chance
+  pullplug trace registry.strace --root /var/lib/registry
+      any program, from its system calls
 
 Colours appear on terminals alone, and not if NO_COLOR is set.";
 
