@@ -15,7 +15,7 @@ use pullplug::disk::model::{ALL, Family, PersistenceModel};
 use pullplug::disk::space::{Bits, Region, Space};
 use pullplug::disk::tree::Tree;
 use pullplug::env::run_now;
-use pullplug::explore::lazy::{outcomes, prove};
+use pullplug::explore::lazy::{Limits, outcomes, prove};
 use pullplug::explore::{Budget, Observation, Run, Setting, Subject};
 use pullplug::fs::{File, FileExt, FileKind, Fs, FsExt, OpenMode};
 use pullplug::oci::Digest;
@@ -305,7 +305,8 @@ fn compare_proof(subject: &Scripted, model: &dyn PersistenceModel) -> Result<Opt
     }
     subject.seen.lock().unwrap().clear();
     let budget = Budget { states: 0, recovery_states: 0, restart_states: 0 };
-    let proof = prove(subject, &run, Setting { model, loss: Loss::PowerCut, seed: 1, budget }).unwrap();
+    let proof =
+        prove(subject, &run, Setting { model, loss: Loss::PowerCut, seed: 1, budget }, Limits::default()).unwrap();
     let lazy = subject.seen.lock().unwrap().clone();
     prop_assert_eq!(lazy.difference(&seen).next(), None, "{}: only the prover sees it", model.name());
     prop_assert_eq!(seen.difference(&lazy).next(), None, "{}: the prover does not see it", model.name());

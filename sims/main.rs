@@ -24,6 +24,7 @@ mod models;
 mod notify;
 mod observe;
 mod planted;
+mod prover;
 mod proxy;
 mod quota;
 mod registry;

@@ -10,7 +10,7 @@ use crate::disk::SimFs;
 use crate::disk::crash::Loss;
 use crate::disk::model::PersistenceModel;
 use crate::env::World;
-use crate::explore::lazy::{NoProof, Proof, prove};
+use crate::explore::lazy::{Limits, NoProof, Proof, prove};
 use crate::explore::{self, Budget, Finding, Outcome, Run, Setting};
 use crate::oci::Tag;
 use crate::report::case::Case;
@@ -117,10 +117,19 @@ impl<'i> Scene<'i> {
 
     /// Explores under one model.
     pub fn explore(&self, model: &dyn PersistenceModel, args: &Exploration) -> Result<Cell, CliError> {
+        self.explore_within(model, args, Limits::default())
+    }
+
+    fn explore_within(
+        &self,
+        model: &dyn PersistenceModel,
+        args: &Exploration,
+        limits: Limits,
+    ) -> Result<Cell, CliError> {
         let budget = Budget::of(args.budget.get());
         let setting = Setting { model, loss: args.loss.into(), seed: args.input.seed, budget };
         let watch = args.timings.then(Stopwatch::start);
-        let seen = match args.prove.then(|| prove(&self.subject, &self.run, setting)) {
+        let seen = match args.prove.then(|| prove(&self.subject, &self.run, setting, limits)) {
             Some(Ok(proof)) => Seen::of_proof(proof),
             Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
             Some(Err(NoProof::TooMany)) | None => Seen::of_outcome(explore::explore(&self.subject, &self.run, setting)),
@@ -291,7 +300,31 @@ impl Stopwatch {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command};
     use super::*;
+    use crate::disk::model::Posix;
+    use crate::report::matrix;
+
+    #[test]
+    fn what_is_not_proved_is_a_sample_and_says_so() {
+        let line = "pullplug explore --strategy durable --model posix --workload delete --prove --budget 20";
+        let Some(Command::Explore(args)) = Cli::parse_from(line.split(' ')).command else { panic!("{line}") };
+        let images = Images::new(&args.explore.input).unwrap();
+        let scene = Scene::new("durable", "delete", &images).unwrap();
+        let all = Limits::default();
+        for (limits, is_proved) in
+            [(all, true), (Limits { executions: 10, ..all }, false), (Limits { recoveries: 10, ..all }, false)]
+        {
+            let cell = scene.explore_within(&Posix, &args.explore, limits).unwrap();
+            let told = matrix::render(&document(vec![cell.clone()], &args.explore, &images));
+            let expected = if is_proved { Coverage::Proved } else { Coverage::Sampled };
+            assert_eq!(cell.coverage, expected, "{limits:?}");
+            assert_eq!(told.contains("*  sampled"), !is_proved, "{limits:?}: {told}");
+            assert_eq!(told.contains("proved"), is_proved, "{limits:?}: {told}");
+        }
+    }
 
     #[test]
     fn directories_are_quoted_for_a_shell() {

@@ -14,7 +14,7 @@ use crate::disk::SimFs;
 use crate::disk::model::{self, PersistenceModel};
 use crate::disk::tree::Tree;
 use crate::env::run_now;
-use crate::explore::lazy::{NoProof, prove};
+use crate::explore::lazy::{Limits, NoProof, prove};
 use crate::explore::replay::Crash;
 use crate::explore::{self, Budget, Setting};
 use crate::fs::real::RealFs;
@@ -157,7 +157,7 @@ impl Scene {
         let budget = Budget { states, recovery_states: 0, restart_states: 0 };
         let setting = Setting { model, loss: self.loss(), seed: self.args.seed, budget };
         let run = &self.subject.recording.run;
-        let seen = match self.args.prove.then(|| prove(&self.subject, run, setting)) {
+        let seen = match self.args.prove.then(|| prove(&self.subject, run, setting, Limits::default())) {
             Some(Ok(proof)) => Seen::of_proof(proof),
             Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
             Some(Err(NoProof::TooMany)) | None => Seen::of_outcome(explore::explore(&self.subject, run, setting)),

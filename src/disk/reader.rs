@@ -28,6 +28,8 @@ enum Notes {
     /// Everything.
     Transcript {
         asks: Vec<Ask<Ino>>,
+        /// The names that were looked up, by directory, and all else that was asked.
+        looked: BTreeMap<Ino, BTreeSet<Arc<str>>>,
         asked: BTreeSet<Ask<Ino>>,
         library: Arc<Library>,
         /// Whether what is written counts as well: it is, of what is asked, a part of the log.
@@ -52,7 +54,8 @@ impl Reader {
 
     /// Of whom everything is noted; what it writes depends on is, with `writes`.
     pub(super) fn transcribed(space: Arc<Space>, library: Arc<Library>, writes: bool) -> Self {
-        let notes = Notes::Transcript { asks: Vec::new(), asked: BTreeSet::new(), library, writes };
+        let notes =
+            Notes::Transcript { asks: Vec::new(), looked: BTreeMap::new(), asked: BTreeSet::new(), library, writes };
         Self { space, notes, own: BTreeMap::new() }
     }
 
@@ -63,7 +66,8 @@ impl Reader {
 
     /// The transcript; asking begins anew.
     pub(super) fn take_asks(&mut self) -> Vec<Ask<Ino>> {
-        let Notes::Transcript { asks, asked, .. } = &mut self.notes else { return Vec::new() };
+        let Notes::Transcript { asks, looked, asked, .. } = &mut self.notes else { return Vec::new() };
+        looked.clear();
         asked.clear();
         std::mem::take(asks)
     }
@@ -88,6 +92,15 @@ impl Reader {
 
     /// It looked `name` up.
     pub(super) fn looked(&mut self, dir: Ino, name: &str) {
+        if let Notes::Transcript { asks, looked, .. } = &mut self.notes {
+            // Paths are walked again and again: no allocation for a name that is known.
+            if self.space.has(dir) && !looked.get(&dir).is_some_and(|names| names.contains(name)) {
+                let name: Arc<str> = name.into();
+                looked.entry(dir).or_default().insert(name.clone());
+                asks.push(Ask::Entry { dir, name });
+            }
+            return;
+        }
         self.note(|space| space.asks_entry(dir, name), || Ask::Entry { dir, name: name.into() });
     }
 

@@ -26,8 +26,8 @@ pub fn letter(invariant: Invariant) -> char {
     }
 }
 
-/// The verdict of a cell: `ok`, or `proved` where every crash state was covered, or a letter for each broken invariant; `*` where it is a sample, `!` where a claim is
-/// broken, `idle` where nothing was looked at.
+/// The verdict of a cell: `ok`, or `proved` where every crash state was covered, or a letter for each broken invariant;
+/// `*` where it is a sample, `!` where a claim is broken, `idle` where nothing was looked at.
 fn verdict(cell: &Cell) -> String {
     let broken: String = cell.broken().map(letter).collect();
     let mut text = match (broken.is_empty(), cell.looked()) {

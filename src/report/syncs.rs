@@ -142,7 +142,8 @@ impl Syncs {
         let mut out =
             format!("{STRONG}{}{STRONG:#}: {}; seed {}\n\n", self.strategy, self.workloads.join(", "), self.seed);
         let columns = self.models.iter().enumerate().map(|(i, model)| format!("{} {model}", i + 1));
-        let _ = writeln!(out, "{}\n", columns.collect::<Vec<_>>().join("  "));
+        out.push_str(&wrapped(&columns.collect::<Vec<_>>().join("  "), 0));
+        out.push('\n');
         self.table(&mut out, "Syncs that it makes", &self.syncs);
         if let Some(orders) = &self.orders {
             self.table(&mut out, "Orders of successive calls", orders);

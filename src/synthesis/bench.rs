@@ -9,7 +9,7 @@ use super::roles::Role;
 use crate::disk::crash::Loss;
 use crate::disk::effect::cuts;
 use crate::disk::model::PersistenceModel;
-use crate::explore::lazy::{NoProof, prove};
+use crate::explore::lazy::{Limits, NoProof, prove};
 use crate::explore::{Budget, Finding, Run, Setting, explore};
 use crate::fs::trace::Call;
 use crate::strategy::Protocol;
@@ -91,7 +91,7 @@ impl<'a, P: Protocol> Bench<'a, P> {
             let found = wanted(explore(&altered, &run, self.setting(model)).findings);
             return Ok(if found.is_empty() { Answer::Unknown } else { Answer::Broken(found) });
         }
-        match prove(&altered, &run, self.setting(model)) {
+        match prove(&altered, &run, self.setting(model), Limits::default()) {
             Ok(proof) => {
                 let found = wanted(proof.findings);
                 Ok(if found.is_empty() { Answer::Proved } else { Answer::Broken(found) })
@@ -118,11 +118,12 @@ impl<'a, P: Protocol> Bench<'a, P> {
             cuts(&run.log).par_iter().for_each(|cut| drop(run.restarted(&noting, *cut)));
             explore(&noting, &run, self.setting(model));
             let makes_syncs = noting.roles().values().any(Call::is_sync);
-            let broken = match (makes_syncs || orders).then(|| prove(&noting, &run, self.setting(model))) {
-                Some(Ok(proof)) => Some(proof.findings.into_keys().collect()),
-                None | Some(Err(NoProof::TooMany)) => None,
-                Some(Err(e @ NoProof::NotAgain { .. })) => return Err(e.to_string()),
-            };
+            let broken =
+                match (makes_syncs || orders).then(|| prove(&noting, &run, self.setting(model), Limits::default())) {
+                    Some(Ok(proof)) => Some(proof.findings.into_keys().collect()),
+                    None | Some(Err(NoProof::TooMany)) => None,
+                    Some(Err(e @ NoProof::NotAgain { .. })) => return Err(e.to_string()),
+                };
             baseline.broken.push(broken);
             baseline.roles.push(noting.roles());
             done();

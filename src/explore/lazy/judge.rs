@@ -1,10 +1,13 @@
 //! One probe on all crash states that it looks at, stage by stage.
 //!
-//! A judge remembers what its probe did on the stages before. It visits them in their order, so that what it says does
-//! not depend on how many judges work at a time.
+//! A judge remembers what its probe did on the stages before, and visits them in their order. Restarts leave trees that
+//! have little in common, so they are visited some at a time, each time with what is known of all other stages alone:
+//! what is said does not depend on how many are visited at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::stage::Stage;
 use super::trie::Trie;
@@ -14,8 +17,8 @@ use crate::disk::effect::Cut;
 use crate::disk::space::{Library, View};
 use crate::explore::{Finding, Observation, Subject};
 
-/// Runs of one probe after which it is given up: what it looks at does not hang together.
-const MAX_EXECUTIONS: u64 = 50_000;
+/// Restarts that are visited one after another, with one memory.
+const RESTARTS_AT_A_TIME: usize = 16;
 
 /// A finding, and the stage that it is of.
 pub(super) struct Found<P> {
@@ -41,6 +44,26 @@ pub(super) struct Verdicts<P> {
     pub(super) executions: u64,
 }
 
+impl<P> Default for Verdicts<P> {
+    fn default() -> Self {
+        let (evaluated, violations, found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { evaluated, violations, found, executions: 0 }
+    }
+}
+
+impl<P> Verdicts<P> {
+    /// Adds what was seen elsewhere, later.
+    pub(super) fn merge(&mut self, other: Self) {
+        let add = |to: &mut BTreeMap<&'static str, u64>, from: BTreeMap<&'static str, u64>| {
+            from.into_iter().for_each(|(name, n)| *to.entry(name).or_default() += n);
+        };
+        add(&mut self.evaluated, other.evaluated);
+        add(&mut self.violations, other.violations);
+        other.found.into_values().for_each(|found| found.offer(&mut self.found));
+        self.executions += other.executions;
+    }
+}
+
 /// A probe, and where it is to look.
 pub(super) struct Judge<'a, S: Subject> {
     subject: &'a S,
@@ -60,14 +83,28 @@ impl<'a, S: Subject> Judge<'a, S> {
         self.at.push((stage, of.clone()));
     }
 
-    /// Looks; `None` if it gave up.
-    pub(super) fn judge(self, stages: &[Stage]) -> Option<Verdicts<S::Probe>> {
-        let (evaluated, violations, found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut verdicts = Verdicts { evaluated, violations, found, executions: 0 };
-        let mut trie: Trie<Vec<Observation>> = Trie::default();
-        for (at, of) in &self.at {
+    /// Looks; `None` if the probe would have to run more than `most` times at a time.
+    pub(super) fn judge(self, stages: &[Stage], most: u64) -> Option<Verdicts<S::Probe>> {
+        let (at, restarts) = self.at.split_at(self.at.partition_point(|(at, _)| stages[*at].restarted_at().is_none()));
+        let mut trie = Trie::default();
+        let mut verdicts = self.look(stages, at, &mut trie, most)?;
+        let parts: Option<Vec<Verdicts<S::Probe>>> =
+            restarts.par_chunks(RESTARTS_AT_A_TIME).map(|at| self.look(stages, at, &mut trie.clone(), most)).collect();
+        parts?.into_iter().for_each(|part| verdicts.merge(part));
+        Some(verdicts)
+    }
+
+    fn look(
+        &self,
+        stages: &[Stage],
+        at: &[(usize, Arc<[u32]>)],
+        trie: &mut Trie<Vec<Observation>>,
+        most: u64,
+    ) -> Option<Verdicts<S::Probe>> {
+        let mut verdicts = Verdicts::default();
+        for (at, of) in at {
             let stage = &stages[*at];
-            let ground = Ground { space: &stage.space, intervals: &stage.intervals, of, region: &stage.region };
+            let ground = Ground { space: &stage.space, intervals: &stage.intervals, of, regions: &stage.regions };
             let run = |view: &View<'_>| {
                 let disk = SimFs::transcribed(view.tree(), stage.space.clone(), self.library.clone(), false);
                 (self.subject.evaluate(self.probe, &disk), disk.asks())
@@ -83,9 +120,8 @@ impl<'a, S: Subject> Judge<'a, S> {
                     }
                 }
             };
-            let mut walk = Walk::new(&ground, &mut trie, run, end);
-            let left = MAX_EXECUTIONS.saturating_sub(verdicts.executions);
-            let came_to_all = walk.all(left);
+            let mut walk = Walk::new(&ground, trie, run, end);
+            let came_to_all = walk.all(most.saturating_sub(verdicts.executions));
             verdicts.executions += walk.executions;
             if !came_to_all {
                 return None;
@@ -106,7 +142,7 @@ impl<'a, S: Subject> Judge<'a, S> {
     ) -> Option<Found<S::Probe>> {
         let mut best: Option<((usize, Cut), _)> = None;
         for part in parts {
-            for interval in ground.met(&part.region) {
+            for interval in ground.met(part) {
                 let place = stage.places[interval as usize];
                 let survivors = part.region.largest(&stage.space, &stage.intervals[interval as usize]);
                 let size = (place.executed - survivors.len(), place.cut);

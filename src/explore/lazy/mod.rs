@@ -26,11 +26,11 @@ use crate::disk::SimFs;
 use crate::disk::crash::Loss;
 use crate::disk::effect;
 use crate::disk::model::Family;
-use crate::disk::space::{Count, Region, Space, View};
-use judge::{Found, Judge};
+use crate::disk::space::{Count, Space, View};
+use judge::{Judge, Verdicts};
 use stage::{Kind, Plan, Stage};
 use trie::Trie;
-use walk::{Ground, Part, Walk};
+use walk::{Ground, Part, Under, Walk};
 
 /// What an exact exploration saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +69,32 @@ pub enum NoProof {
     },
 }
 
+/// After how much a proof is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs of one probe with one memory: what it looks at does not hang together.
+    pub executions: u64,
+    /// Runs of recovery: each of its ways is an execution of its own.
+    pub recoveries: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { executions: 50_000, recoveries: 5_000 }
+    }
+}
+
 /// Covers all crashes of `run`. The setting's budget does not matter.
-pub fn prove<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Result<Proof<S::Probe>, NoProof> {
+pub fn prove<S: Subject>(
+    subject: &S,
+    run: &Run,
+    setting: Setting<'_>,
+    limits: Limits,
+) -> Result<Proof<S::Probe>, NoProof> {
     let own = Stage::of(run, setting);
     let library = Arc::new(own.space.library());
     let (recoveries, recovery_executions) =
-        recovery::stages(subject, &own, setting, &library).ok_or(NoProof::TooMany)?;
+        recovery::stages(subject, &own, setting, &library, limits.recoveries).ok_or(NoProof::TooMany)?;
     let restarts: Vec<Stage> =
         restart_points(run, setting).par_iter().map(|cut| Stage::of(&run.restarted(subject, *cut), setting)).collect();
     let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).collect();
@@ -86,17 +106,19 @@ pub fn prove<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Result
     for (at, stage) in stages.iter().enumerate() {
         stage.probes.iter().for_each(|(probe, of)| judges[*probe].assign(at, of));
     }
-    let judged: Option<Vec<judge::Verdicts<S::Probe>>> =
-        judges.into_par_iter().map(|judge| judge.judge(&stages)).collect();
+    let judged: Option<Vec<Verdicts<S::Probe>>> =
+        judges.into_par_iter().map(|judge| judge.judge(&stages, limits.executions)).collect();
+    let mut all = Verdicts::default();
+    judged.ok_or(NoProof::TooMany)?.into_iter().for_each(|verdicts| all.merge(verdicts));
     let mut proof = Proof {
         crash_points: effect::cuts(&run.log).len(),
         crash_states: Count::default(),
         restart_states: Count::default(),
         recovery_states: Count::default(),
-        evaluated: BTreeMap::new(),
-        violations: BTreeMap::new(),
+        evaluated: all.evaluated,
+        violations: all.violations,
         findings: BTreeMap::new(),
-        executions: recovery_executions,
+        executions: recovery_executions + all.executions,
     };
     for (stage, size) in stages.iter().zip(sizes) {
         match stage.kind {
@@ -105,17 +127,7 @@ pub fn prove<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Result
             Kind::Recovery { .. } => proof.recovery_states += size,
         }
     }
-    let mut smallest: BTreeMap<&'static str, Found<S::Probe>> = BTreeMap::new();
-    for verdicts in judged.ok_or(NoProof::TooMany)? {
-        proof.executions += verdicts.executions;
-        let add = |to: &mut BTreeMap<&'static str, u64>, from: BTreeMap<&'static str, u64>| {
-            from.into_iter().for_each(|(name, n)| *to.entry(name).or_default() += n);
-        };
-        add(&mut proof.evaluated, verdicts.evaluated);
-        add(&mut proof.violations, verdicts.violations);
-        verdicts.found.into_values().for_each(|found| found.offer(&mut smallest));
-    }
-    for (invariant, found) in smallest {
+    for (invariant, found) in all.found {
         let finding = shown(subject, run, &stages[found.stage], setting, found.finding)?;
         proof.findings.insert(invariant, finding);
     }
@@ -159,9 +171,9 @@ pub fn outcomes<T: Clone + Ord>(
     mut read: impl FnMut(&SimFs) -> T,
 ) -> BTreeMap<T, Count> {
     let library = Arc::new(space.library());
-    let region = Region::all(space);
+    let regions = [Under::none(space, families.len())];
     let all: Vec<u32> = (0..families.len() as u32).collect();
-    let ground = Ground { space, intervals: families, of: &all, region: &region };
+    let ground = Ground { space, intervals: families, of: &all, regions: &regions };
     let run = |view: &View<'_>| {
         let disk = SimFs::transcribed(view.tree(), space.clone(), library.clone(), false);
         (read(&disk), disk.asks())

@@ -1,13 +1,16 @@
 //! Crashes during the recovery from a crash.
 //!
-//! Recovery is a reader like any other, that writes. Each of its ways through the crash states of the workload is an
-//! execution of its own, on all the states that led there.
+//! Recovery is a reader like any other, that writes. What it may do after the crashes of the workload are executions of
+//! their own: each of them on all the states on which recovery does the same, whatever it read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::stage::{Kind, Place, Stage};
 use super::trie::Trie;
-use super::walk::{Ground, Part, Walk};
+use super::walk::{Ground, Part, Under, Walk};
 use crate::disk::SimFs;
 use crate::disk::crash::{self, Loss};
 use crate::disk::effect::Record;
@@ -15,24 +18,24 @@ use crate::disk::space::{Library, Space, View};
 use crate::disk::tree::Tree;
 use crate::explore::{Setting, Subject, states};
 
-/// Ways in which recovery may run after which they are given up: each is an execution of its own.
-const MAX_RECOVERIES: u64 = 5_000;
-
 /// A recovery that ran: on which state, and what it did.
+#[derive(Clone)]
 struct Ran {
     tree: Tree,
     log: Arc<[Record]>,
 }
 
-/// The recoveries from all crashes of `own`, and how often recovery ran to learn of them; `None` if they are too many.
+/// The recoveries from all crashes of `own`, and how often recovery ran to learn of them; `None` if that is more than
+/// `most` times.
 pub(super) fn stages<S: Subject>(
     subject: &S,
     own: &Stage,
     setting: Setting<'_>,
     library: &Arc<Library>,
+    most: u64,
 ) -> Option<(Vec<Stage>, u64)> {
     let all: Vec<u32> = (0..own.intervals.len() as u32).collect();
-    let ground = Ground { space: &own.space, intervals: &own.intervals, of: &all, region: &own.region };
+    let ground = Ground { space: &own.space, intervals: &own.intervals, of: &all, regions: &own.regions };
     let run = |view: &View<'_>| {
         let tree = view.tree();
         let disk = SimFs::transcribed(tree.clone(), own.space.clone(), library.clone(), true);
@@ -41,38 +44,54 @@ pub(super) fn stages<S: Subject>(
         let asks = disk.asks();
         (Ran { tree, log: disk.snapshot().1.into() }, asks)
     };
-    let mut stages = Vec::new();
+    let mut different: Vec<(Ran, Vec<Under>)> = Vec::new();
     let end = |ran: &Ran, parts: &[Part]| {
-        if ran.log.iter().any(|record| !record.effects().is_empty()) {
-            parts.iter().for_each(|part| stages.push(stage(own, &ground, ran, part, setting)));
+        if ran.log.iter().all(|record| record.effects().is_empty()) {
+            return;
         }
+        // The log says what is laid out: how long a file was is in it where that matters.
+        let at = different.iter().position(|(other, _)| other.log == ran.log).unwrap_or_else(|| {
+            different.push((ran.clone(), Vec::new()));
+            different.len() - 1
+        });
+        let under = |part: &Part| Under { region: part.region.clone(), met: ground.met(part).collect() };
+        different[at].1.extend(parts.iter().map(under));
     };
     let mut trie = Trie::by_number();
     let mut walk = Walk::new(&ground, &mut trie, run, end);
-    let came_to_all = walk.all(MAX_RECOVERIES);
+    let came_to_all = walk.all(most);
     let executions = walk.executions;
-    came_to_all.then_some((stages, executions))
+    drop(trie);
+    let stages = different.par_iter().map(|(ran, regions)| stage(own, ran, regions, setting));
+    came_to_all.then(|| (stages.collect(), executions))
 }
 
-fn stage(own: &Stage, ground: &Ground<'_>, ran: &Ran, part: &Part, setting: Setting<'_>) -> Stage {
+fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Stage {
     let log = if setting.loss == Loss::LyingDisk { crash::without_syncs(&ran.log).into() } else { ran.log.clone() };
     let recovery = Space::new(ran.tree.clone(), log, setting.model);
     let (space, layers) = Space::layered(&own.space, &recovery);
     let (mut intervals, mut places) = (Vec::new(), Vec::new());
+    let mut of: BTreeMap<u32, Vec<u32>> =
+        regions.iter().flat_map(|under| under.met.iter().map(|at| (*at, Vec::new()))).collect();
     for cut in states::telling_cuts(recovery.records(), setting.model, setting.loss) {
         let executed = crash::whole(&recovery, cut).len();
         let families = crash::families(&recovery, setting.model, setting.loss, cut);
-        for at in ground.met(&part.region) {
-            let first = own.places[at as usize];
+        for (at, both) in &mut of {
+            let first = own.places[*at as usize];
             for family in &families {
-                intervals.push(layers.interval(&own.intervals[at as usize], family));
+                both.push(intervals.len() as u32);
+                intervals.push(layers.interval(&own.intervals[*at as usize], family));
                 places.push(Place { in_recovery: Some(cut), executed: first.executed + 1 + executed, ..first });
             }
         }
     }
+    let lifted = |under: &Under| {
+        let met: BTreeSet<u32> = under.met.iter().flat_map(|at| of[at].iter().copied()).collect();
+        Under { region: under.region.lifted(layers), met: met.into_iter().collect() }
+    };
     Stage {
         kind: Kind::Recovery { workload: own.space.clone(), recovery: Arc::new(recovery), layers },
-        region: part.region.lifted(layers),
+        regions: regions.iter().map(lifted).collect(),
         space: Arc::new(space),
         intervals,
         places,

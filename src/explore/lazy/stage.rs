@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::walk::Under;
 use crate::disk::crash::{self, Loss};
 use crate::disk::effect::{Cut, Record};
 use crate::disk::model::Family;
-use crate::disk::space::{AtomId, Bits, Count, Layers, Region, Space};
+use crate::disk::space::{AtomId, Bits, Count, Layers, Space};
 use crate::explore::{Run, Setting, Subject, minimise, states};
 use crate::fs::FileKind;
 
@@ -46,9 +47,9 @@ pub(super) struct Place {
 pub(super) struct Stage {
     pub(super) kind: Kind,
     pub(super) space: Arc<Space>,
-    /// The crash states: what of these intervals is in the region.
+    /// The crash states: what of these intervals is in a region. No two regions have a state in common.
     pub(super) intervals: Vec<Family>,
-    pub(super) region: Region,
+    pub(super) regions: Vec<Under>,
     /// Of each interval, where the machine stopped.
     pub(super) places: Vec<Place>,
     /// Each probe, by its number, and the intervals that it looks at.
@@ -124,8 +125,8 @@ impl Stage {
             }
         }
         let kind = run.restarted_at.map_or(Kind::Own, Kind::Restarted);
-        let region = Region::all(&space);
-        Self { kind, region, space, intervals, places, probes: Vec::new() }
+        let regions = vec![Under::none(&space, intervals.len())];
+        Self { kind, regions, space, intervals, places, probes: Vec::new() }
     }
 
     /// Lets the probes for each number of marks look at what they are for.
@@ -137,19 +138,24 @@ impl Stage {
         let marks: Vec<usize> = by_marks.keys().copied().collect();
         let mut known: BTreeMap<&[usize], Arc<[u32]>> = BTreeMap::new();
         for (probe, marks) in plan.of(subject, &marks, self.space.possible_paths()).iter() {
-            let all = || marks.iter().flat_map(|marks| by_marks[marks].iter().copied()).collect();
+            let all = || {
+                let all: BTreeSet<u32> = marks.iter().flat_map(|marks| by_marks[marks].iter().copied()).collect();
+                all.into_iter().collect()
+            };
             self.probes.push((*probe, known.entry(marks).or_insert_with(all).clone()));
         }
     }
 
     /// How many crash states there are: sets of survivors, by what was acknowledged.
     pub(super) fn count(&self) -> Count {
-        let mut by_marks: BTreeMap<usize, Vec<Family>> = BTreeMap::new();
-        for (interval, place) in self.intervals.iter().zip(&self.places) {
-            by_marks.entry(place.marks).or_default().push(interval.clone());
-        }
         let mut sum = Count::default();
-        by_marks.into_values().for_each(|intervals| sum += self.space.count(&self.region, &intervals));
+        for under in &self.regions {
+            let mut by_marks: BTreeMap<usize, Vec<Family>> = BTreeMap::new();
+            for at in under.met.iter().map(|at| *at as usize) {
+                by_marks.entry(self.places[at].marks).or_default().push(self.intervals[at].clone());
+            }
+            by_marks.into_values().for_each(|intervals| sum += self.space.count(&under.region, &intervals));
+        }
         sum
     }
 

@@ -58,13 +58,13 @@ impl Met {
 }
 
 /// What a reader does, as far as it was seen.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Trie<T> {
     nodes: Vec<Node<T>>,
     by_number: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Node<T> {
     Ask { ask: Ask<u32>, next: BTreeMap<Told, usize> },
     End(T),

@@ -4,6 +4,8 @@
 //! asked about so far are followed as one: most places at which a workload may be cut are alike to a reader who looks
 //! at a single link.
 
+use std::sync::Arc;
+
 use super::trie::{At, Met, Trie};
 use crate::disk::model::Family;
 use crate::disk::space::{Ask, Bits, Branching, Region, Reply, Space, View};
@@ -13,16 +15,32 @@ use crate::disk::tree::Ino;
 pub(super) struct Ground<'a> {
     pub(super) space: &'a Space,
     pub(super) intervals: &'a [Family],
-    /// The intervals whose states are walked, by number.
+    /// The intervals whose states are walked, by number, ascending.
     pub(super) of: &'a [u32],
-    /// The condition that they all are under.
-    pub(super) region: &'a Region,
+    /// The conditions: each state that is walked is under one of them.
+    pub(super) regions: &'a [Under],
+}
+
+/// A condition, and the intervals that have states under it, ascending.
+#[derive(Debug)]
+pub(super) struct Under {
+    pub(super) region: Region,
+    pub(super) met: Arc<[u32]>,
+}
+
+impl Under {
+    /// No condition, on so many intervals.
+    pub(super) fn none(space: &Space, intervals: usize) -> Self {
+        Self { region: Region::all(space), met: (0..intervals as u32).collect() }
+    }
 }
 
 /// Some states that told the reader the same.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) region: Region,
+    /// The intervals that it may meet.
+    within: Arc<[u32]>,
     /// The intervals that it meets, but for those that are like an earlier one.
     like: Vec<u32>,
     /// How many questions decided what is alike.
@@ -30,9 +48,9 @@ pub(super) struct Part {
 }
 
 impl Ground<'_> {
-    /// All intervals that a region meets.
-    pub(super) fn met<'b>(&'b self, region: &'b Region) -> impl Iterator<Item = u32> + 'b {
-        self.of.iter().copied().filter(|at| region.meets(&self.intervals[*at as usize]))
+    /// All intervals that a part meets.
+    pub(super) fn met<'b>(&'b self, part: &'b Part) -> impl Iterator<Item = u32> + 'b {
+        part.within.iter().copied().filter(|at| part.region.meets(&self.intervals[*at as usize]))
     }
 
     fn meets(&self, region: &Region, of: &[u32]) -> bool {
@@ -66,29 +84,36 @@ where
     /// A walk that has not begun.
     pub(super) fn new(ground: &'a Ground<'a>, trie: &'a mut Trie<T>, run: R, end: E) -> Self {
         let nothing = Bits::new(ground.space.atoms().len());
-        // Whether an interval has any of the region's states depends on these.
+        // Whether an interval has any of a region's states depends on these.
         let mut asked = nothing.clone();
-        ground.region.excluded().for_each(|set| asked.union(set));
+        ground.regions.iter().flat_map(|under| under.region.excluded()).for_each(|set| asked.union(set));
         Self { ground, trie, run, end, asked, as_of: 0, nothing, executions: 0, most: 0 }
     }
 
     /// Walks to all ends, unless the reader ran `most` times before; tells whether it came to all.
     pub(super) fn all(&mut self, most: u64) -> bool {
         self.most = most;
-        let region = self.ground.region.clone();
-        let part = Part { like: self.alike(&region), region, as_of: self.as_of };
-        if part.like.is_empty() {
+        let is_walked = |at: &u32| self.ground.of.binary_search(at).is_ok();
+        let part = |under: &Under| {
+            let within = under.met.iter().copied().filter(is_walked).collect();
+            let mut part = Part { region: under.region.clone(), within, like: Vec::new(), as_of: self.as_of };
+            part.like = self.alike(&part);
+            part
+        };
+        let mut parts: Vec<Part> = self.ground.regions.iter().map(part).collect();
+        parts.retain(|part| !part.like.is_empty());
+        if parts.is_empty() {
             return true;
         }
         let begin = match self.trie.begin() {
             Some(begin) => begin,
             None => {
-                self.execute(&part);
+                self.execute(&parts[0]);
                 0
             }
         };
         let met = self.trie.met();
-        self.from(begin, met, vec![part]);
+        self.from(begin, met, parts);
         self.executions <= self.most
     }
 
@@ -145,7 +170,7 @@ where
         let mut branches: Vec<(Reply, Vec<Part>)> = Vec::new();
         for mut part in parts {
             if part.as_of != self.as_of {
-                part.like = self.alike(&part.region);
+                part.like = self.alike(&part);
                 part.as_of = self.as_of;
             }
             let is_met = |region: &Region| self.ground.meets(region, &part.like);
@@ -153,7 +178,7 @@ where
             for (reply, region) in found {
                 let of = part.like.iter().copied();
                 let like = of.filter(|at| region.meets(&self.ground.intervals[*at as usize])).collect();
-                let part = Part { region, like, as_of: self.as_of };
+                let part = Part { region, within: part.within.clone(), like, as_of: self.as_of };
                 match branches.iter_mut().find(|(r, _)| *r == reply) {
                     Some((_, same)) => same.push(part),
                     None => branches.push((reply, vec![part])),
@@ -163,10 +188,10 @@ where
         branches
     }
 
-    /// The intervals that a region meets, but for those that have the same of what was asked about as an earlier one.
-    fn alike(&self, region: &Region) -> Vec<u32> {
+    /// The intervals that a part meets, but for those that have the same of what was asked about as an earlier one.
+    fn alike(&self, part: &Part) -> Vec<u32> {
         let mut like: Vec<u32> = Vec::new();
-        for at in self.ground.met(region) {
+        for at in self.ground.met(part) {
             let interval = &self.ground.intervals[at as usize];
             let same = |other: &u32| {
                 let other = &self.ground.intervals[*other as usize];

@@ -1,0 +1,103 @@
+//! What a proof costs: what a probe does not ask does not multiply, and what would cost too much is given up.
+
+use num_bigint::BigUint;
+use pullplug::disk::SimFs;
+use pullplug::disk::crash::Loss;
+use pullplug::disk::model::Posix;
+use pullplug::env::run_now;
+use pullplug::explore::lazy::{Limits, NoProof, Proof, prove};
+use pullplug::explore::{Budget, Observation, Run, Setting, Subject};
+use pullplug::fs::{FileExt, FileKind, Fs, OpenMode};
+
+use crate::script::{Player, calls};
+
+/// Repositories, each of which gets a blob and a link to it, and no sync.
+struct Repositories {
+    count: usize,
+    /// Whether one probe looks at all of them.
+    together: bool,
+}
+
+impl Subject for Repositories {
+    /// A repository, or all of them.
+    type Probe = Option<usize>;
+
+    fn prepare(&self, disk: &SimFs) -> Result<(), String> {
+        play(disk, &(0..self.count).map(|at| format!("mkdir {at}; ")).collect::<String>());
+        Ok(())
+    }
+
+    fn run(&self, disk: &SimFs) -> Result<(), String> {
+        for at in 0..self.count {
+            play(
+                disk,
+                &format!("create {at}/new; append {at}/new 600 B; rename {at}/new {at}/blob; link {at}/blob {at}/link"),
+            );
+        }
+        Ok(())
+    }
+
+    fn recover(&self, _: &SimFs) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn restart(&self, _: &SimFs, _: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn probes(&self, _: usize, _: &[(String, FileKind)]) -> Vec<Self::Probe> {
+        if self.together { vec![None] } else { (0..self.count).map(Some).collect() }
+    }
+
+    fn evaluate(&self, probe: &Self::Probe, disk: &SimFs) -> Vec<Observation> {
+        let repositories = probe.map_or(0..self.count, |at| at..at + 1);
+        let violation = repositories.filter_map(|at| dangling(at, disk)).next();
+        vec![Observation { invariant: "a-link-has-its-blob", violation }]
+    }
+}
+
+fn play(disk: &SimFs, script: &str) {
+    let mut player = Player::on(disk.clone());
+    calls(script).for_each(|call| drop(player.call(call)));
+}
+
+/// What is wrong with the link in a repository, if it is there.
+fn dangling(at: usize, disk: &SimFs) -> Option<String> {
+    run_now(async {
+        let link = disk.open(&format!("{at}/link"), OpenMode::Read).await.ok()?;
+        let blob = disk.open(&format!("{at}/blob"), OpenMode::Read).await.ok();
+        let Some(blob) = blob else { return Some(format!("{at} has a link and no blob")) };
+        let (link, blob) = (link.read_full(0, 600).await.ok()?, blob.read_full(0, 600).await.ok()?);
+        (link.len() < 600 || link != blob).then(|| format!("the blob in {at} is not whole"))
+    })
+}
+
+fn proof(count: usize, together: bool, limits: Limits) -> Result<Proof<Option<usize>>, NoProof> {
+    let subject = &Repositories { count, together };
+    let run = Run::of(subject).unwrap();
+    let budget = Budget { states: 0, recovery_states: 0, restart_states: 0 };
+    prove(subject, &run, Setting { model: &Posix, loss: Loss::PowerCut, seed: 1, budget }, limits)
+}
+
+#[test]
+fn ten_repositories_cost_ten_times_what_one_does() {
+    let one = proof(1, false, Limits::default()).unwrap();
+    let ten = proof(10, false, Limits::default()).unwrap();
+    // Only one of the writes is cut in the middle, so it is a little less than the tenth power.
+    let many = BigUint::from(100_u32).pow(10);
+    assert!(one.crash_states.states > BigUint::from(100_u32) && ten.crash_states.states > many, "{one:?} {ten:?}");
+    assert!(
+        (8 * one.executions..=12 * one.executions).contains(&ten.executions),
+        "{} {}",
+        one.executions,
+        ten.executions
+    );
+    assert!(ten.findings.contains_key("a-link-has-its-blob"), "a link may survive without its blob");
+}
+
+#[test]
+fn what_hangs_together_is_given_up_in_time() {
+    let limits = Limits { executions: 500, ..Limits::default() };
+    assert_eq!(proof(10, true, limits), Err(NoProof::TooMany));
+    assert!(proof(10, false, limits).is_ok(), "one by one they are not many");
+}
