@@ -6,9 +6,25 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 400;
 
 /// The layers, each importing only those before it.
-const LAYERS: [&str; 17] = [
-    "env", "config", "fs", "oci", "disk", "strategy", "registry", "http", "proxy", "check", "explore", "workload",
-    "trace", "sim", "report", "harness", "cli",
+const LAYERS: [&str; 18] = [
+    "env",
+    "config",
+    "fs",
+    "oci",
+    "disk",
+    "strategy",
+    "registry",
+    "http",
+    "proxy",
+    "check",
+    "explore",
+    "workload",
+    "synthesis",
+    "trace",
+    "sim",
+    "report",
+    "harness",
+    "cli",
 ];
 
 fn root() -> &'static Path {

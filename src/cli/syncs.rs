@@ -168,6 +168,7 @@ impl Analysis<'_> {
                 What::File => "fsync of the file",
                 What::Dir => "fsync of its directory",
                 What::OldDir => "fsync of its old directory",
+                What::All => "syncfs",
             },
         };
         Ok(Missing {

@@ -14,9 +14,9 @@ use crate::check::oracle::Mark;
 use crate::disk::SimFs;
 use crate::env::run_now;
 use crate::explore::{Observation, Subject};
-use crate::fs::FileKind;
 use crate::fs::hooked::{Action, HookedFs, Syncs};
 use crate::fs::trace::{Call, Trace};
+use crate::fs::{FileKind, Fs};
 use crate::strategy::Protocol;
 use crate::workload::op::Op;
 use crate::workload::probe::Probe;
@@ -31,6 +31,8 @@ pub enum What {
     Dir,
     /// The directory that held its old name.
     OldDir,
+    /// Everything, before a process that starts does anything: what a killed one left is there, and may not be durable.
+    All,
 }
 
 /// A sync that a strategy does not make: after each call of a role.
@@ -48,6 +50,7 @@ impl fmt::Display for Addition {
             What::File => "fsync of the file",
             What::Dir => "fsync of its directory",
             What::OldDir => "fsync of the old directory",
+            What::All => "syncfs",
         };
         write!(f, "{}, then {what}", self.after)
     }
@@ -104,6 +107,7 @@ impl Alteration {
                     What::File => syncs.file = true,
                     What::Dir => syncs.dir = true,
                     What::OldDir => syncs.old_dir = true,
+                    What::All => {}
                 }
             }
         }
@@ -217,6 +221,10 @@ impl<'a, P: Protocol> Altered<'a, P> {
             }
             alteration.judge(call, verb, &mut locked(&seen))
         };
+        if self.alteration.added.iter().any(|addition| addition.what == What::All) {
+            // It fails on a disk that is broken, and the strategy sees that for itself.
+            let _ = run_now(disk.sync_fs());
+        }
         Process { fs: HookedFs::with_trace(disk.clone(), Trace::off(), hook), verb }
     }
 }

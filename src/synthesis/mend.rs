@@ -8,7 +8,8 @@
 //! A sync may also make a crash state: under `btrfs` a log holds what was synced, and not what came before it. So a
 //! demand may be given some of the candidates: it is one only for those who choose these.
 //!
-//! Candidates are syncs of files and directories right after any call that changes them.
+//! Candidates are syncs of files and directories right after any call that changes them, and a syncfs when a process
+//! starts, which is for what a killed one left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use super::altered::{Addition, Alteration, What};
 use super::bench::{Answer, Baseline, Bench, Breach};
 use super::cover::{self, Demand, Set};
 use super::persists::Carried;
+use super::roles::{Role, START};
 use crate::disk::effect::cuts;
 use crate::disk::model::PersistenceModel;
 use crate::disk::space::Space;
@@ -50,7 +52,8 @@ pub struct Mended {
 fn candidates(baseline: &Baseline) -> Vec<Addition> {
     let roles: BTreeMap<_, _> = baseline.roles.iter().flatten().collect();
     let dir = |path| split(path).map(|(dir, _)| dir);
-    let mut all = Vec::new();
+    let start = Role { verb: START, call: "start".to_owned() };
+    let mut all = vec![Addition { after: start, what: What::All }];
     for (role, call) in roles {
         let what: &[What] = match call {
             Call::Write { .. } | Call::Truncate { .. } => &[What::File],
@@ -95,7 +98,12 @@ impl<P: Protocol> Bench<'_, P> {
         }
         let candidates = candidates(baseline);
         let telling = |roles: &BTreeMap<_, _>| {
-            candidates.iter().enumerate().filter(|(_, a)| roles.contains_key(&a.after)).map(|(i, _)| i).collect()
+            candidates
+                .iter()
+                .enumerate()
+                .filter(|(_, a)| a.what == What::All || roles.contains_key(&a.after))
+                .map(|(i, _)| i)
+                .collect()
         };
         let telling = baseline.roles.iter().map(telling).collect();
         // Where a crash state is cut off by two syncs together, and by neither alone, less might do than what is found.
