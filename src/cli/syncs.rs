@@ -118,8 +118,8 @@ impl Analysis<'_> {
             needs: Default::default(),
             counterexample: None,
         };
-        let mut rows: Vec<(Site, Option<(&dyn PersistenceModel, Breach)>)> =
-            sites.keys().map(|site| (row(site), None)).collect();
+        type Smallest<'m> = Option<(&'m dyn PersistenceModel, Breach)>;
+        let mut rows: Vec<(Site, Smallest<'_>)> = sites.keys().map(|site| (row(site), None)).collect();
         for (model, baseline) in baselines {
             bar.set_message(format!("without each, {}", model.name()));
             let needs = self.bench.needs(sites, baseline, *model, &|| bar.inc(1)).map_err(internal)?;
