@@ -27,8 +27,9 @@
 //! | [`http`](mod@http) | the registry over HTTP, and the server |
 //! | [`proxy`] | a registry that is a cache of another one |
 //! | [`check`] | the invariants and the oracle that knows what was promised; blind to disks and schedules |
-//! | [`explore`] | visits crash states, remembers verdicts by what was read, reduces findings; knows no registry, only a [`Subject`](explore::Subject) |
+//! | [`explore`] | visits crash states, or covers all by what is read of them ([`explore::lazy`]), reduces findings; knows no registry, only a [`Subject`](explore::Subject) |
 //! | [`workload`] | what clients do and with which images; a registry under a workload is one `Subject` |
+//! | [`synthesis`] | which syncs a strategy needs, and which it lacks |
 //! | [`trace`] | what strace recorded of any program, as a run whose crashes can be explored |
 //! | [`sim`] | the whole world on one seed: clients and the registry over HTTP on a simulated network, with a disk that interleaves and fails; schedules |
 //! | [`report`] | matrices, counterexamples, JSON |
@@ -59,7 +60,9 @@
 //! # What is guaranteed, and what is not
 //!
 //! * What a model allows at a cut is enumerated whole where the budget permits, and the report says so. Else it is
-//!   sampled, small losses first, and the report says that: no finding is then no proof.
+//!   sampled, small losses first, and the report says that: no finding is then no proof. [`explore::lazy`] proves: it
+//!   covers the workload's crashes, those after a restart, and those in the recovery from the workload's; not those in
+//!   the recovery from a crash after a restart.
 //! * A finding is real under its model: it is reproduced from its own text before it is printed.
 //! * An invariant that never looked at anything is shown as such; every fault that fires is counted.
 //! * Links are judged on the raw image first and after recovery again, so that recovery cannot make a protocol look

@@ -1,6 +1,7 @@
 //! Two operations at once, on the command line.
 
 use super::{expect, pullplug, text};
+use crate::script::assert_snapshot;
 
 const PUSH_GC: [&str; 9] = [
     "explore",
@@ -18,10 +19,7 @@ const PUSH_GC: [&str; 9] = [
 #[test]
 fn a_collection_takes_what_a_push_has_just_found() {
     let found = expect(&PUSH_GC, 1);
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"));
-    settings.set_prepend_module_to_snapshot(false);
-    settings.bind(|| insta::assert_snapshot!("concurrent-push-gc", found));
+    assert_snapshot("concurrent-push-gc", &found);
     let line = found.lines().find(|line| line.trim_start().starts_with("replay ") && line.contains("no-dangling-link"));
     let crash = line.unwrap().split_whitespace().last().unwrap();
     assert!(crash.contains("/turns@2:"), "the collection began: {crash}");

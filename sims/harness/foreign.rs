@@ -11,7 +11,8 @@ use pullplug::strategy::durable::Durable;
 use pullplug::strategy::{Blob, Body, CollectOptions, Collected, Link, Protocol, Result, Strategy};
 use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
 
-use super::{assert_message, message};
+use super::message;
+use crate::script::assert_snapshot;
 
 /// `durable`, or what is left of it.
 pub struct Hasty {
@@ -101,5 +102,5 @@ fn explorer(recovers: bool) -> Explorer<RegistrySubject<Hasty>> {
 #[test]
 fn a_strategy_from_another_crate_is_judged_as_ours_are() {
     explorer(true).budget(4000).assert_safe();
-    assert_message("harness-foreign", &message(&explorer(false)));
+    assert_snapshot("harness-foreign", &message(&explorer(false)));
 }

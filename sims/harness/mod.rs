@@ -9,6 +9,8 @@ use pullplug::harness::{Story, ensure};
 use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
 use pullplug::{Explorer, Scenario};
 
+use crate::script::assert_snapshot;
+
 /// Replaces `conf`.
 async fn save(fs: &impl Fs, text: &'static str, sync: bool) -> Result<()> {
     let file = fs.open("conf.tmp", OpenMode::Create).await?;
@@ -36,18 +38,11 @@ fn message<S: Story>(explorer: &Explorer<S>) -> String {
     failed.downcast_ref::<String>().expect("a message").clone()
 }
 
-fn assert_message(name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"));
-    settings.set_prepend_module_to_snapshot(false);
-    settings.bind(|| insta::assert_snapshot!(name, text));
-}
-
 #[test]
 fn a_failure_tells_all_that_it_takes() {
     let explorer = Explorer::new(config(false)).models(model::ALL);
     let text = message(&explorer);
-    assert_message("harness-config", &text);
+    assert_snapshot("harness-config", &text);
     let crash = text.split("assert_safe_at(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     let (story, broken) = explorer.replay(crash).unwrap();
     assert!(broken && story.contains("old-or-new: it holds"), "{story}");

@@ -131,7 +131,8 @@ pub struct Exploration {
     /// a restart, a quarter of recoveries. A few are always visited at every crash point
     #[arg(long, value_name = "STATES", default_value_t = DEFAULT_BUDGET)]
     pub budget: NonZeroU64,
-    /// Cover every crash state, also after a restart and during recovery. What would take too long is a sample, as without
+    /// Cover every crash state: of the workload, after a restart, and in the recovery from the workload's crashes. What
+    /// would take too long is a sample, as without
     #[arg(long)]
     pub prove: bool,
     /// How the machine stops

@@ -14,7 +14,6 @@ use crate::explore::Run;
 use crate::report::case::Case;
 use crate::report::syncs::{Addition, Missing, Needed, SYNCS_VERSION, Site, Syncs, Told};
 use crate::strategy::durable;
-use crate::synthesis::altered::What;
 use crate::synthesis::bench::Baseline;
 use crate::synthesis::mend::Mended;
 use crate::synthesis::needs::{self, Need, Sites};
@@ -139,7 +138,7 @@ impl Analysis<'_> {
                 row.needs.insert(model.name(), needed);
             }
         }
-        let told = |(row, smallest): (Site, Option<(&dyn PersistenceModel, Breach)>)| {
+        let told = |(row, smallest): (Site, Smallest<'_>)| {
             let counterexample = smallest.map(|(model, breach)| self.told(model, &breach)).transpose()?;
             Ok(Site { counterexample, ..row })
         };
@@ -164,12 +163,7 @@ impl Analysis<'_> {
         let told = |one: crate::synthesis::Addition| Addition {
             operation: one.after.verb,
             after: one.after.call,
-            sync: match one.what {
-                What::File => "fsync of the file",
-                What::Dir => "fsync of its directory",
-                What::OldDir => "fsync of its old directory",
-                What::All => "syncfs",
-            },
+            sync: one.what.name(),
         };
         Ok(Missing {
             model: model.name(),

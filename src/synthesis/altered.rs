@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::roles::{Role, START, general, verb};
 use crate::check::oracle::Mark;
 use crate::disk::SimFs;
 use crate::env::run_now;
+use crate::env::sync::hold;
 use crate::explore::{Observation, Subject};
 use crate::fs::hooked::{Action, HookedFs, Syncs};
 use crate::fs::trace::{Call, Trace};
@@ -35,6 +36,18 @@ pub enum What {
     All,
 }
 
+impl What {
+    /// The sync in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "fsync of the file",
+            Self::Dir => "fsync of its directory",
+            Self::OldDir => "fsync of its old directory",
+            Self::All => "syncfs",
+        }
+    }
+}
+
 /// A sync that a strategy does not make: after each call of a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addition {
@@ -42,18 +55,6 @@ pub struct Addition {
     pub after: Role,
     /// What is synced.
     pub what: What,
-}
-
-impl fmt::Display for Addition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.what {
-            What::File => "fsync of the file",
-            What::Dir => "fsync of its directory",
-            What::OldDir => "fsync of the old directory",
-            What::All => "syncfs",
-        };
-        write!(f, "{}, then {what}", self.after)
-    }
 }
 
 /// How a strategy is changed.
@@ -161,7 +162,7 @@ impl Process {
     /// Notes the operation that a mark begins.
     fn passes(&self, mark: Mark, ops: &[Op]) {
         if let Mark::Begin(i) = mark {
-            *locked(&self.verb) = verb(&ops[i]);
+            *hold(&self.verb) = verb(&ops[i]);
         }
     }
 
@@ -170,10 +171,6 @@ impl Process {
         outcome.map_err(|e| e.to_string())?;
         run_now(self.fs.settle()).map_err(|e| e.to_string())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a, P: Protocol> Altered<'a, P> {
@@ -195,7 +192,7 @@ impl<'a, P: Protocol> Altered<'a, P> {
     /// The roles of all calls that were noted: those of one role once, with one such call.
     pub fn roles(&self) -> BTreeMap<Role, Call> {
         let mut roles = BTreeMap::new();
-        for (verb, calls) in self.calls.iter().flat_map(|calls| locked(calls).clone()) {
+        for (verb, calls) in self.calls.iter().flat_map(|calls| hold(calls).clone()) {
             for call in calls {
                 roles.entry(Role::of(verb, &call)).or_insert(call);
             }
@@ -211,15 +208,15 @@ impl<'a, P: Protocol> Altered<'a, P> {
             if !call.is_change() {
                 return Action::Run;
             }
-            let verb = *locked(&current);
+            let verb = *hold(&current);
             if let Some(calls) = &calls {
-                let mut calls = locked(calls);
+                let mut calls = hold(calls);
                 let known = calls.entry(verb).or_default();
                 if !known.contains(call) {
                     known.insert(call.clone());
                 }
             }
-            alteration.judge(call, verb, &mut locked(&seen))
+            alteration.judge(call, verb, &mut hold(&seen))
         };
         if self.alteration.added.iter().any(|addition| addition.what == What::All) {
             // It fails on a disk that is broken, and the strategy sees that for itself.

@@ -36,12 +36,7 @@ impl PersistenceModel for Btrfs {
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
         let records = cut.records as usize;
-        // Whoever asks for another cut than that at the end asks for many.
-        let mut families = if records + 1 >= space.records().len() {
-            at_one_cut(space, records)
-        } else {
-            space.families_after(cut.records, || at_all_cuts(space)).to_vec()
-        };
+        let mut families = space.families_after(records, || at_one_cut(space, records), || at_all_cuts(space));
         if let Some(mut last) = families.pop() {
             // A commit may also fall into the write that the power cut: the last one.
             if cut.inside.is_some() {

@@ -140,15 +140,14 @@ impl Atom {
 fn one_family(space: &Space, cut: Cut, forces: impl Fn(Timeline<'_>, usize, &What, &mut Bits)) -> Vec<Family> {
     let timeline = space.timeline();
     let records = cut.records as usize;
-    // Whoever asks for another cut than that at the end asks for many.
-    if records + 1 >= timeline.records.len() {
+    let one = || {
         let mut forced = Bits::new(timeline.atoms.len());
         for (at, record) in timeline.records[..records].iter().enumerate() {
             forces(timeline, at, &record.what, &mut forced);
         }
         space.close(&mut forced);
-        return vec![Family { forced, allowed: space.executed(cut) }];
-    }
+        vec![Family { forced, allowed: space.executed(Cut::after(records)) }]
+    };
     let all = || {
         let mut forced = Bits::new(timeline.atoms.len());
         let mut after_each = Vec::with_capacity(timeline.records.len() + 1);
@@ -163,7 +162,7 @@ fn one_family(space: &Space, cut: Cut, forces: impl Fn(Timeline<'_>, usize, &Wha
         }
         after_each
     };
-    let mut families = space.families_after(cut.records, all).to_vec();
+    let mut families = space.families_after(records, one, all);
     if cut.inside.is_some() {
         families.iter_mut().for_each(|family| family.allowed = space.executed(cut));
     }

@@ -263,11 +263,6 @@ impl Space {
         bits
     }
 
-    /// The families after so many records; `all` finds those after each number of them, once.
-    pub(super) fn families_after(&self, records: u32, all: impl FnOnce() -> Vec<Vec<Family>>) -> &[Family] {
-        &self.families.get_or_init(all)[records as usize]
-    }
-
     /// All that was executed by the end of the log.
     fn end(&self) -> Bits {
         self.executed(Cut::after(self.records.len()))

@@ -155,3 +155,16 @@ impl Region {
         part
     }
 }
+
+impl Space {
+    /// The families after so many records. Who asks about the end of the log asks once, as a rule, and gets what `one`
+    /// finds; who asks about another cut asks about many, and `all` finds those after each number of records.
+    pub(in crate::disk) fn families_after(
+        &self,
+        records: usize,
+        one: impl FnOnce() -> Vec<Family>,
+        all: impl FnOnce() -> Vec<Vec<Family>>,
+    ) -> Vec<Family> {
+        if records + 1 >= self.records.len() { one() } else { self.families.get_or_init(all)[records].clone() }
+    }
+}
