@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use pullplug::disk::crash::{self, Loss};
 use pullplug::disk::effect::{Cut, cuts};
-use pullplug::disk::model::{self, PersistenceModel};
+use pullplug::disk::model::{self, Family, PersistenceModel};
 use pullplug::disk::space::Space;
 use pullplug::disk::{SimFs, effect};
 use pullplug::env::choice::DepthFirst;
@@ -176,6 +176,27 @@ fn telling_cuts_leave_no_state_out() {
         let telling = states::telling_cuts(&log, model, Loss::PowerCut);
         assert!(telling.len() < cuts(&log).len());
         assert_eq!(of(telling), of(cuts(&log)), "{}", model.name());
+    }
+}
+
+#[test]
+fn any_family_is_one_of_all_and_each_can_be_chosen() {
+    let (base, log) = mixed_log();
+    for model in model::ALL {
+        let space = Space::new(base.clone(), log.clone().into(), model);
+        let words = |family: &Family| format!("{:?}", (&family.forced, &family.allowed));
+        for cut in cuts(&log) {
+            let all: BTreeSet<_> = model.families(&space, cut).iter().map(words).collect();
+            let mut chosen = BTreeSet::new();
+            let mut chooser = DepthFirst::default();
+            loop {
+                chosen.insert(words(&model.any_family(&space, cut, &mut chooser)));
+                if !chooser.advance() {
+                    break;
+                }
+            }
+            assert_eq!(chosen, all, "{} at {cut:?}", model.name());
+        }
     }
 }
 

@@ -62,6 +62,13 @@ impl SimFs {
         Self(Arc::new(Mutex::new(Disk { tree, forgetful: true, ..Disk::default() })))
     }
 
+    /// A disk that holds what this one holds now, and keeps no log.
+    pub fn copy(&self) -> Self {
+        let disk = self.lock();
+        let (tree, paths) = (disk.tree.clone(), disk.paths.clone());
+        Self(Arc::new(Mutex::new(Disk { tree, paths, forgetful: true, ..Disk::default() })))
+    }
+
     /// A disk on which `log` was executed after `base`: the machine runs on, or a process on it crashed.
     pub fn replayed(base: Tree, log: Vec<Record>) -> Self {
         let mut tree = base.clone();

@@ -136,15 +136,7 @@ impl Manifest {
     /// Parses a manifest that was sent with the Content-Type `media_type` (parameters such as a charset are ignored);
     /// without one the `mediaType` field decides, else the fields that are there.
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, ManifestError> {
-        if bytes.is_empty() {
-            return Err(ManifestError::Unparsable("it is empty".to_owned()));
-        }
-        if depth(bytes) > MAX_DEPTH {
-            return Err(ManifestError::TooDeep);
-        }
-        let outline: Outline = json(bytes)?;
-        let media_type = outline.media_type(media_type)?;
-        outline.check_shape(shape(media_type))?;
+        let media_type = Outline::of(bytes)?.media_type(media_type)?;
         match shape(media_type) {
             Shape::Image => Self::of_image(media_type, &json(bytes)?),
             Shape::Index => Self::of_index(media_type, &json(bytes)?),
@@ -224,7 +216,24 @@ impl Manifest {
     }
 }
 
+/// The media type of a manifest that was stored, of whose references nobody wants to know.
+///
+/// Errors: it is none, by the rules of [`Manifest::parse`] for a whole document; descriptors are not looked at.
+pub fn media_type(bytes: &[u8]) -> Result<&'static str, ManifestError> {
+    Outline::of(bytes)?.media_type(None)
+}
+
 impl Outline {
+    fn of(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.is_empty() {
+            return Err(ManifestError::Unparsable("it is empty".to_owned()));
+        }
+        if depth(bytes) > MAX_DEPTH {
+            return Err(ManifestError::TooDeep);
+        }
+        json(bytes)
+    }
+
     /// The media type of the whole, from what the sender says, what the document says, and its fields.
     fn media_type(&self, given: Option<&str>) -> Result<&'static str, ManifestError> {
         let given = given.map(|g| g.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -253,10 +262,12 @@ impl Outline {
             return Err(ManifestError::Ambiguous("a Docker manifest must name its type in the mediaType field"));
         }
         match self.schema_version {
-            Some(2) => Ok(named),
-            Some(other) => Err(ManifestError::SchemaVersion(other)),
-            None => Err(ManifestError::Unparsable("missing field `schemaVersion`".to_owned())),
+            Some(2) => {}
+            Some(other) => return Err(ManifestError::SchemaVersion(other)),
+            None => return Err(ManifestError::Unparsable("missing field `schemaVersion`".to_owned())),
         }
+        self.check_shape(shape(named))?;
+        Ok(named)
     }
 
     /// A document with the fields of both kinds means different things to different readers (CVE-2021-41190).

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Error, Registry, Result};
 use crate::env::limits::MAX_MANIFEST_BYTES;
 use crate::fs::Fs;
-use crate::oci::{Descriptor, Digest, Manifest, Name, Reference, Tag};
+use crate::oci::{Descriptor, Digest, Manifest, Name, Reference, Tag, manifest};
 
 /// A manifest as it was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,9 @@ impl<F: Fs> Registry<F> {
             Reference::Tag(tag) => self.strategy.resolve_tag(repo, tag).await?,
             Reference::Digest(digest) => *digest,
         };
-        self.load(repo, &digest).await.map(|(stored, _)| stored)
+        let bytes = self.strategy.get_manifest(repo, &digest).await?;
+        let media_type = manifest::media_type(&bytes).map_err(|e| self.corrupt(&digest, e.to_string()))?;
+        Ok(StoredManifest { digest, media_type, bytes })
     }
 
     /// Deletes what `reference` names: a tag (its manifest stays), or a manifest and the tags that point at it.

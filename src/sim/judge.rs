@@ -12,9 +12,18 @@ use crate::workload::probe;
 /// The stream of identifiers of everything that is only looked at.
 const JUDGE_IDS: u64 = u64::MAX;
 
-/// Looks at everything on `tree`, and writes what is broken into the ledger. `by_collection`: nothing but a collection
-/// can have taken what is missing.
-pub fn judge(strategy: &str, tree: &Tree, contents: &Contents, ledger: &mut Ledger, by_collection: bool) {
+/// What happened before a disk is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The machine stopped, or everything is over: all is looked at.
+    Stop,
+    /// A collection, and the machine runs on: what may be read now, but for what needs another collection or recovery.
+    Collection,
+}
+
+/// Looks at `tree`, and writes what is broken into the ledger. `by_collection`: nothing but a collection can have taken
+/// what is missing.
+pub fn judge(strategy: &str, tree: &Tree, contents: &Contents, ledger: &mut Ledger, after: After, by_collection: bool) {
     let paths: Vec<String> =
         tree.paths().into_iter().filter(|(_, content)| content.is_some()).map(|(path, _)| path).collect();
     let (events, marks) = (std::mem::take(&mut ledger.events), std::mem::take(&mut ledger.marks));
@@ -27,9 +36,13 @@ pub fn judge(strategy: &str, tree: &Tree, contents: &Contents, ledger: &mut Ledg
         ledger.count("tags checked for linearizability");
     }
     let sessions: Vec<_> = ledger.sessions.values().cloned().collect();
-    let probes = probe::expected(&oracle, contents, sessions.iter(), true, &paths);
-    let (disk, world) = (|| SimFs::without_log(tree.clone()), || World::simulated(JUDGE_IDS));
-    let seen = run_now(probe::evaluate_all(&probes, contents, strategy, disk, SimFs::holds_same, world));
+    let mut probes = probe::expected(&oracle, contents, sessions.iter(), true, &paths);
+    if after == After::Collection {
+        probes.retain(|probe| !probe.changes());
+    }
+    let (disk, world) = (SimFs::without_log(tree.clone()), || World::simulated(JUDGE_IDS));
+    let all = probe::evaluate_all(&probes, contents, strategy, &disk, SimFs::copy, SimFs::holds_same, world);
+    let seen = run_now(all);
     // The one error there can be is an unknown strategy, and that one was opened before.
     for observation in seen.unwrap_or_default() {
         ledger.count(observation.invariant.name());

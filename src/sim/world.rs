@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::client::{Client, Desk, Order};
 use super::gate::Gate;
 use super::host::{self, Around, Command, Hook, Machine, REGISTRY, SharedLedger, SharedMachine};
-use super::judge::judge;
+use super::judge::{After, judge};
 use super::ledger::{Finding, Ledger, rules};
 use super::schedule::{Choices, Goods, Schedule, ScheduleError};
 use super::step::{Step, Stop};
@@ -252,7 +252,7 @@ impl<'s> Run<'s> {
         }
         if std::mem::take(&mut self.machine.borrow_mut().collected) {
             let tree = self.machine.borrow().disk.tree();
-            self.judge(&tree);
+            self.judge(&tree, After::Collection);
         }
         if self.start_at.is_some_and(|at| at <= now) {
             self.start();
@@ -316,10 +316,10 @@ impl<'s> Run<'s> {
     }
 
     /// Judges the disk as a crash would leave that takes nothing.
-    fn judge(&mut self, tree: &Tree) {
+    fn judge(&mut self, tree: &Tree, after: After) {
         let mut ledger = hold(&self.ledger);
         let by_collection = ledger.counted("power cuts") == 0 && ledger.counted("collections") > 0;
-        judge(&self.schedule.strategy, tree, &self.goods.contents, &mut ledger, by_collection);
+        judge(&self.schedule.strategy, tree, &self.goods.contents, &mut ledger, after, by_collection);
     }
 
     /// Runs until `done` or until `ms` have passed; whether it was done.
@@ -363,7 +363,7 @@ impl<'s> Run<'s> {
         }
         drop(ledger);
         let tree = self.machine.borrow().disk.tree();
-        self.judge(&tree);
+        self.judge(&tree, After::Stop);
     }
 
     fn outcome(self) -> Outcome {

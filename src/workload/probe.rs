@@ -54,6 +54,13 @@ pub enum Probe {
     Recovery(Arc<[Object]>),
 }
 
+impl Probe {
+    /// Whether looking may change the disk.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Upload { .. } | Self::Collect(_) | Self::Recovery(_))
+    }
+}
+
 /// What to look at after a crash at which `passed` of the workload's marks had been passed. `sessions` are those
 /// that the run opened; `possible_paths` are the files that may be links: those in which a strategy sees none cost
 /// little and say nothing.
@@ -136,39 +143,41 @@ pub async fn evaluate<F: Fs, P: Protocol + ?Sized>(
 
 /// Looks at all of `probes`, and sees what each would see alone. Those that change nothing share a disk, and what was read
 /// there is what those that change something begin with. Where recovery changed nothing, links are what they were before
-/// it. `disk` makes a copy of the surviving disk; `same` tells whether two disks hold the same, if it can.
+/// it. `raw` is the surviving disk, and `copy` makes one of it; `same` tells whether two disks hold the same, if it can.
 ///
 /// Errors: as [`evaluate`].
 pub async fn evaluate_all<F: Fs, P: Protocol + ?Sized>(
     probes: &[Probe],
     contents: &Contents,
     strategy: &P,
-    disk: impl Fn() -> F,
+    raw: &F,
+    copy: impl Fn(&F) -> F,
     same: impl Fn(&F, &F) -> bool,
     world: impl Fn() -> World,
 ) -> Result<Vec<Observation>, OpenError> {
-    let raw = disk();
     let untouched = strategy.build(raw.clone(), world());
     let untouched = untouched.ok_or_else(|| OpenError::UnknownStrategy(strategy.name().to_owned()))?;
-    let fs = disk();
+    let mut links: BTreeMap<&str, Vec<Observation>> = BTreeMap::new();
+    for probe in probes {
+        if let Probe::RawLink(path) = probe {
+            links.insert(path, link::judge(&*untouched, raw, contents, path).await);
+        }
+    }
+    let fs = copy(raw);
     let registry = Registry::open(strategy, fs.clone(), world()).await;
     let sight = registry.as_ref().map(|registry| Sight::new(registry, contents));
-    let is_unchanged = sight.is_ok() && same(&raw, &fs);
-    let unchanged = |fs: &F| is_unchanged && same(&raw, fs);
-    let mut links: BTreeMap<&str, Vec<Observation>> = BTreeMap::new();
+    let is_unchanged = sight.is_ok() && same(raw, &fs);
+    let unchanged = |fs: &F| is_unchanged && same(raw, fs);
     let mut all = Vec::new();
     for probe in probes {
         all.extend(match (probe, &sight) {
-            (Probe::RawLink(path), _) => {
-                let seen = link::judge(&*untouched, &raw, contents, path).await;
-                links.entry(path).or_insert(seen).clone()
-            }
+            (Probe::RawLink(path), _) => links[path.as_str()].clone(),
             (Probe::RecoveredLink(path), _) if is_unchanged && links.contains_key(path.as_str()) => {
                 links[path.as_str()].clone()
             }
             (_, Err(e)) => not_started(probe, (*e).clone())?,
-            (Probe::Upload { .. } | Probe::Collect(_) | Probe::Recovery(_), Ok(sight)) => {
-                let fs = disk();
+            (probe, Ok(sight)) if probe.changes() => {
+                let fs = copy(raw);
                 match Registry::open(strategy, fs.clone(), world()).await {
                     Ok(registry) => {
                         let (registry, fs) = (&registry, &fs);

@@ -20,6 +20,7 @@ use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_d
 use crate::disk::effect::{Cut, What};
 use crate::disk::space::{AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
+use crate::env::choice::Chooser;
 
 /// The model `btrfs`.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +39,30 @@ impl PersistenceModel for Btrfs {
         let records = cut.records as usize;
         let mut families = space.families_after(records, || at_one_cut(space, records), || at_all_cuts(space));
         if let Some(mut last) = families.pop() {
-            // A commit may also fall into the write that the power cut: the last one.
-            if cut.inside.is_some() {
-                last.allowed.union(&space.executed(cut));
-            }
+            reach_into(space, cut, &mut last);
             if !families.contains(&last) {
                 families.push(last);
             }
         }
         families
+    }
+
+    fn any_family(&self, space: &Space, cut: Cut, chooser: &mut dyn Chooser) -> Family {
+        let records = cut.records as usize;
+        let points = commit_points(space, records);
+        let at = points[chooser.choose(points.len())];
+        let mut family = committed(space, at, records, &kept(space, records), &inodes(space.timeline()));
+        if at == records {
+            reach_into(space, cut, &mut family);
+        }
+        family
+    }
+}
+
+/// A commit may also fall into the write that the power cut, if it is the last one.
+fn reach_into(space: &Space, cut: Cut, last: &mut Family) {
+    if cut.inside.is_some() {
+        last.allowed.union(&space.executed(cut));
     }
 }
 
@@ -56,18 +72,33 @@ fn is_commit_point(space: &Space, at: usize) -> bool {
     at == 0 || !matches!(space.records()[at - 1].what, What::Mark(_) | What::CloseTruncated(_))
 }
 
-/// The families after so many records: by their commit points, the last of which is right there, even if it tells the
-/// same as another.
-fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
-    let inodes = inodes(space.timeline());
+/// Where the last transaction before so many records may have committed. The last point is right there, even if it tells
+/// the same as another.
+fn commit_points(space: &Space, records: usize) -> Vec<usize> {
+    let first = space.records()[..records].iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
+    (first..=records).filter(|at| *at == first || *at == records || is_commit_point(space, *at)).collect()
+}
+
+/// What syncs before so many records bring of file data.
+fn kept(space: &Space, records: usize) -> Bits {
     let mut kept = Bits::new(space.atoms().len());
     (0..records).for_each(|at| keep(space, at, &mut kept));
-    let first = space.records()[..records].iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
+    kept
+}
+
+/// The family after so many records whose last commit was right before record `at`.
+fn committed(space: &Space, at: usize, records: usize, kept: &Bits, inodes: &BTreeMap<Ino, Inode>) -> Family {
+    let mut commit = Commit::at(space, at, kept, inodes);
+    (at..records).for_each(|at| commit.goes_on(at));
+    commit.family()
+}
+
+/// The families after so many records, by their commit points.
+fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
+    let (inodes, kept) = (inodes(space.timeline()), kept(space, records));
     let mut families: Vec<Family> = Vec::new();
-    for at in (first..=records).filter(|at| *at == first || *at == records || is_commit_point(space, *at)) {
-        let mut commit = Commit::at(space, at, &kept, &inodes);
-        (at..records).for_each(|at| commit.goes_on(at));
-        let family = commit.family();
+    for at in commit_points(space, records) {
+        let family = committed(space, at, records, &kept, &inodes);
         if at == records || !families.contains(&family) {
             families.push(family);
         }

@@ -29,6 +29,7 @@ pub use xfs::Xfs;
 use super::effect::{Cut, Record, What};
 use super::space::{Atom, AtomId, Bits, Piece, Space};
 use super::tree::Ino;
+use crate::env::choice::Chooser;
 
 /// What every model sees: the atoms, ascending in time, and the records that they come from.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +85,14 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
 
     /// The crash states at `cut`.
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family>;
+
+    /// One of [`families`](Self::families), by one choice: for who wants a single crash state. Each can be chosen; a
+    /// model with many may offer one several times, and need not find the others.
+    fn any_family(&self, space: &Space, cut: Cut, chooser: &mut dyn Chooser) -> Family {
+        let mut families = self.families(space, cut);
+        let at = chooser.choose(families.len());
+        families.swap_remove(at)
+    }
 }
 
 /// All models, in the order in which reports show them.

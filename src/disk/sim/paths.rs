@@ -3,6 +3,8 @@
 //! Holds only what is there. A directory that is made changes nothing here; one that goes is taken out, and when one is
 //! renamed, whatever was known below it is forgotten with all the rest.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
 use crate::disk::effect::Effect;
@@ -10,8 +12,8 @@ use crate::disk::tree::{Ino, Place, Tree};
 use crate::fs::{FileKind, MAX_NAME_BYTES, MAX_PATH_BYTES};
 
 /// Directories by path.
-#[derive(Debug, Default)]
-pub(super) struct Paths(HashTable<(Box<str>, Ino)>);
+#[derive(Debug, Default, Clone)]
+pub(super) struct Paths(HashTable<(Arc<str>, Ino)>);
 
 impl Paths {
     /// Where `path` leads, if its directory is known and there is nothing to say against its last name.

@@ -2,7 +2,7 @@
 
 use super::{ARMED_MS, DOWN_MS, Run};
 use crate::disk::SimFs;
-use crate::disk::crash::{self, Loss};
+use crate::disk::crash;
 use crate::disk::effect::{Cut, Record, executed};
 use crate::disk::model::Family;
 use crate::disk::space::{AtomId, Bits, Space};
@@ -11,6 +11,7 @@ use crate::env::choice::Chooser;
 use crate::env::sync::hold;
 use crate::sim::gate::{self, Gate};
 use crate::sim::host::REGISTRY;
+use crate::sim::judge::After;
 use crate::sim::step::Stop;
 
 impl Run<'_> {
@@ -72,7 +73,7 @@ impl Run<'_> {
     pub(super) fn start(&mut self) {
         self.start_at = None;
         if let Some(tree) = self.left.take() {
-            self.judge(&tree);
+            self.judge(&tree, After::Stop);
         }
         hold(&self.ledger).lose_all();
         self.sim.bounce(REGISTRY);
@@ -116,8 +117,7 @@ impl Run<'_> {
     fn lose(&mut self, cut: &gate::Cut) -> Tree {
         let place = self.place(cut);
         let space = Space::new(cut.base.clone(), cut.log.clone().into(), self.model);
-        let mut families = crash::families(&space, self.model, Loss::PowerCut, place);
-        let family = families.swap_remove(self.losses.choose(families.len()));
+        let family = self.model.any_family(&space, place, &mut self.losses);
         let bits = self.survivors(&space, &family);
         let mut lost = crash::whole(&space, place);
         lost.subtract(&bits);
