@@ -98,6 +98,11 @@ impl Swarm {
             tags: 2,
         }
     }
+
+    /// This mix, but nothing is collected.
+    pub fn without_collections(self) -> Self {
+        Self { collections: 0, ..self }
+    }
 }
 
 impl fmt::Display for Swarm {
