@@ -9,6 +9,7 @@ use crate::script::{assert_snapshot, table};
 pub fn litmus(name: &str, about: &str, setup: &str, script: &str) {
     assert_snapshot(&format!("litmus_{name}"), &table(about, setup, script));
     crate::lazy::agrees_on(setup, script);
+    crate::find::agrees_on(setup, script);
 }
 
 #[test]
@@ -72,12 +73,32 @@ fn shrink_clips_what_survived() {
 }
 
 #[test]
+fn shrink_zeroes_in_place() {
+    litmus(
+        "shrink_zeroes_in_place",
+        "A shrink zeroes the rest of its last block in place, before the length changes (but not on btrfs).",
+        "create a; append a 1000 A",
+        "truncate a 600; create b; fsync b",
+    );
+}
+
+#[test]
 fn shrink_then_regrow() {
     litmus(
         "shrink_then_regrow",
         "Shrink then regrow by truncation: what was cut off never comes back.",
         "create a; write a 0 71 A",
         "open a; truncate a 10; truncate a 40",
+    );
+}
+
+#[test]
+fn extension_of_an_allocated_block() {
+    litmus(
+        "extension_of_an_allocated_block",
+        "An append over the end of the last block: ext4 may grow the length to that end first, no bytes yet.",
+        "create a; append a 4000 A; create b",
+        "append a 600 B; fsync b",
     );
 }
 

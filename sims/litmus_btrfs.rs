@@ -112,9 +112,49 @@ fn rename_out_of_a_logged_directory() {
 fn rename_into_a_synced_directory() {
     litmus(
         "btrfs_rename_into_a_synced_directory",
-        "fsync of the new directory logs its new entry, and with it the whole rename.",
+        "fsync of the new directory logs its new entry; with nothing of the old one logged, both stay.",
         "mkdir u; mkdir b; create u/data; append u/data 71 A",
         "mkdir z; rename u/data b/data; fsync b",
+    );
+}
+
+#[test]
+fn a_file_without_a_name_logs_nothing() {
+    litmus(
+        "btrfs_a_file_without_a_name_logs_nothing",
+        "A file is replaced, and fsynced through a handle: nothing is logged, the rename neither.",
+        "create c; create a",
+        "append a 1 A; fsync a; rename c a; fsync a",
+    );
+}
+
+#[test]
+fn what_is_beside_comes_along() {
+    litmus(
+        "btrfs_what_is_beside_comes_along",
+        "fsync of a renamed file may log its whole directory: what came there has both names.",
+        "mkdir e; create c; create e/a",
+        "rename e/a b; rename c x; fsync x",
+    );
+}
+
+#[test]
+fn a_rename_in_the_log_brings_its_directory() {
+    litmus(
+        "btrfs_a_rename_in_the_log_brings_its_directory",
+        "The rename of a logged file may log its directory, which the next fsync of anything makes durable.",
+        "create a; create b",
+        "append a 9 A; fsync a; create x; rename a c; append b 1 B; fsync b",
+    );
+}
+
+#[test]
+fn new_directories_come_along() {
+    litmus(
+        "btrfs_new_directories_come_along",
+        "fsync of a directory may log what is in new directories below it.",
+        "mkdir d",
+        "create d/b; mkdir e; mkdir e/d; create e/f; fsync /",
     );
 }
 

@@ -8,6 +8,7 @@ mod descriptor_cache;
 mod durable;
 mod explorer;
 mod faults;
+mod find;
 mod fs_contract;
 mod fs_hooked;
 mod fs_machine;
@@ -15,6 +16,8 @@ mod fs_real;
 mod harness;
 mod http;
 mod http_auth;
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+mod kernel;
 mod lazy;
 mod litmus;
 mod litmus_btrfs;

@@ -26,7 +26,7 @@ const CONTAINED: [(&str, &str); 7] = [
     ("ext4-ordered-weak", "posix"),
     ("ext4-writeback", "posix"),
     ("xfs", "posix"),
-    ("btrfs", "posix"),
+    ("btrfs", "posix-split-rename"),
     ("posix", "posix-split-rename"),
 ];
 

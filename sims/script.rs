@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use pullplug::disk::crash::{Loss, families, free_atoms, survivors};
+pub use pullplug::disk::describe::shown;
 use pullplug::disk::effect::{Cut, cuts};
 use pullplug::disk::model::{ALL, Family, PersistenceModel};
-use pullplug::disk::space::{Bits, STALE_BYTE, Space};
-use pullplug::disk::tree::{Content, Tree};
+use pullplug::disk::space::{Bits, Space};
 use pullplug::disk::{SimFile, SimFs};
 use pullplug::env::choice::DepthFirst;
 use pullplug::env::run_now;
@@ -146,35 +146,6 @@ pub fn states_of(space: &Space, family: &Family) -> Vec<Bits> {
             return all;
         }
     }
-}
-
-/// A tree as text: files with their content, and directories that are empty.
-pub fn shown(tree: &Tree) -> String {
-    let paths = tree.paths();
-    let has_children = |dir: &str| paths.iter().any(|(p, _)| p.starts_with(&format!("{dir}/")));
-    let words: Vec<String> = paths
-        .iter()
-        .filter_map(|(path, content)| match content {
-            Some(content) => Some(format!("{path}={}", runs(content))),
-            None if has_children(path) => None,
-            None => Some(format!("{path}/")),
-        })
-        .collect();
-    if words.is_empty() { "nothing".to_owned() } else { words.join(" ") }
-}
-
-/// A content as runs of equal bytes: letters as they are, `0` for zeros, `?` for stale bytes.
-fn runs(content: &Content) -> String {
-    let bytes = content.read(0, content.len as usize);
-    let runs: Vec<String> = bytes
-        .chunk_by(|a, b| a == b)
-        .map(|run| match run[0] {
-            0 => format!("{}×0", run.len()),
-            STALE_BYTE => format!("{}×?", run.len()),
-            letter => format!("{}×{}", run.len(), char::from(letter)),
-        })
-        .collect();
-    if runs.is_empty() { "empty".to_owned() } else { runs.join("+") }
 }
 
 /// The table of one litmus test: every outcome that some model allows, and which models do.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use pullplug::disk::effect::{Cut, Effect, Record, SECTOR_BYTES, SectorWrite, What};
+use pullplug::disk::effect::{BLOCK_BYTES, Cut, Effect, Record, SECTOR_BYTES, SectorWrite, What};
 use pullplug::disk::model::{ALL, PersistenceModel};
 use pullplug::disk::space::{STALE_BYTE, Space};
 use pullplug::disk::tree::{Ino, Node, Tree};
@@ -44,6 +44,12 @@ enum Change {
         inode: Ino,
         block: u64,
         write: SectorWrite,
+    },
+    /// Of a sector that a shrink cuts, all but the first bytes turns to zeros in place.
+    Zero {
+        inode: Ino,
+        sector: u64,
+        keep: usize,
     },
 }
 
@@ -101,6 +107,10 @@ impl Piece {
             (Change::Sector { inode: a, write: x, .. }, Change::Sector { inode: b, write: y, .. }) => {
                 a == b && x.sector == y.sector
             }
+            // The sector is written whole, as it was last; who writes it again needs no zeros in it.
+            (Change::Sector { inode: a, write, .. }, Change::Zero { inode: b, sector, .. }) => {
+                a == b && write.sector == *sector
+            }
             _ => false,
         }
     }
@@ -117,7 +127,22 @@ impl Piece {
     }
 }
 
-fn pieces(log: &[Record], split_renames: bool) -> Vec<Piece> {
+/// What a change of a length does before it: "a shrink zeroes the rest of the last block that is left, in place"; "a
+/// write that touches the last block and goes on behind it may grow the length to the end of that block first".
+fn before_size(model: &dyn PersistenceModel, of: &Record, inode: Ino, before: u64, after: u64) -> Vec<Change> {
+    if after < before && model.zeroes_in_place() {
+        let end = before.min(after.next_multiple_of(BLOCK_BYTES)).div_ceil(SECTOR_BYTES);
+        let keep = |sector: u64| after.saturating_sub(sector * SECTOR_BYTES) as usize;
+        return (after / SECTOR_BYTES..end).map(|s| Change::Zero { inode, sector: s, keep: keep(s) }).collect();
+    }
+    let end = before.next_multiple_of(BLOCK_BYTES);
+    let writes_there = |e: &Effect| matches!(e, Effect::Block { index, .. } if *index == before / BLOCK_BYTES);
+    let is_first = before < end && end < after && of.effects().iter().any(writes_there);
+    let early = (is_first && model.grows_last_block_first()).then_some(Change::Size { inode, before, after: end });
+    early.into_iter().collect()
+}
+
+fn pieces(log: &[Record], model: &dyn PersistenceModel) -> Vec<Piece> {
     let mut all = Vec::new();
     for (record, of) in log.iter().enumerate() {
         let mut push = |change| all.push(Piece { record, change });
@@ -127,7 +152,10 @@ fn pieces(log: &[Record], split_renames: bool) -> Vec<Piece> {
                 Effect::Dentry { dir, name, before, after, kind } => {
                     entries.push(Entry { dir, name, before, after, kind });
                 }
-                Effect::Size { inode, before, after } => push(Change::Size { inode, before, after }),
+                Effect::Size { inode, before, after } => {
+                    before_size(model, of, inode, before, after).into_iter().for_each(&mut push);
+                    push(Change::Size { inode, before, after });
+                }
                 Effect::Block { inode, index, sectors } => {
                     sectors.into_iter().for_each(|write| push(Change::Sector { inode, block: index, write }));
                 }
@@ -135,7 +163,7 @@ fn pieces(log: &[Record], split_renames: bool) -> Vec<Piece> {
         }
         match &entries[..] {
             [] => {}
-            [set, clear] if split_renames => {
+            [set, clear] if model.splits_rename() => {
                 if set.before.is_some() {
                     push(Change::Names(vec![Entry { after: None, ..set.clone() }]));
                 }
@@ -227,7 +255,7 @@ fn left(base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
                 let made = entries.iter().filter_map(|e| Some((e.after?, e.kind)));
                 made.for_each(|(inode, kind)| tree.ensure(inode, || Node::empty(kind)));
             }
-            Change::Size { inode, .. } | Change::Sector { inode, .. } => {
+            Change::Size { inode, .. } | Change::Sector { inode, .. } | Change::Zero { inode, .. } => {
                 tree.ensure(*inode, || Node::empty(FileKind::File));
             }
         }
@@ -240,6 +268,11 @@ fn left(base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
                 let stale = Bytes::from_static(&[STALE_BYTE; SECTOR_BYTES as usize]);
                 let bytes = if *fate == Fate::Stale { stale } else { write.bytes.clone() };
                 tree.file_mut(*inode).unwrap().sectors.insert(write.sector, bytes);
+            }
+            Change::Zero { inode, sector, keep } => {
+                if let Some(bytes) = tree.file_mut(*inode).unwrap().sectors.get_mut(sector) {
+                    bytes.truncate(*keep);
+                }
             }
         }
     }
@@ -268,7 +301,7 @@ fn blocks_are_whole(all: &[Piece], fates: &[Fate]) -> bool {
 /// All trees that the rules allow after the first `done` records; `None` where they are too many to try.
 fn allowed(model: &dyn PersistenceModel, base: &Tree, log: &[Record]) -> Option<BTreeSet<String>> {
     let name = model.name();
-    let all = pieces(log, model.splits_rename());
+    let all = pieces(log, model);
     let forced = |p: &Piece| (0..log.len()).any(|at| forces(name, log, &all, at, p));
     let shows_stale = matches!(name, "posix" | "posix-split-rename" | "ext4-writeback");
     let choices: Vec<&[Fate]> = all

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 400;
 
 /// The layers, each importing only those before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "env",
     "config",
     "fs",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 18] = [
     "workload",
     "synthesis",
     "trace",
+    "kernel",
     "sim",
     "report",
     "harness",

@@ -25,6 +25,12 @@ impl CliError {
         Self { code: exit::UNAVAILABLE, message: message.into(), help: None }
     }
 
+    /// What was given up before there was a result.
+    #[cfg_attr(not(feature = "kernel"), expect(dead_code, reason = "only what waits for a real disk is given up"))]
+    pub fn no_verdict(message: impl Into<String>) -> Self {
+        Self { code: exit::NO_VERDICT, message: format!("no verdict: {}", message.into()), help: None }
+    }
+
     /// What should not have happened.
     pub fn internal(message: impl Into<String>) -> Self {
         let help = "this is a bug in pullplug: please report it, with the command line and this message";

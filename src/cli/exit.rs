@@ -12,3 +12,5 @@ pub const BAD_INPUT: u8 = 2;
 pub const UNAVAILABLE: u8 = 69;
 /// A bug in pullplug. The number is EX_SOFTWARE of sysexits.
 pub const INTERNAL: u8 = 70;
+/// `kernel`: it was interrupted, took too long, or the disk hung and was aborted. The number is EX_TEMPFAIL of sysexits.
+pub const NO_VERDICT: u8 = 75;

@@ -13,6 +13,8 @@ pub mod exit;
 mod explore;
 mod files;
 mod garbage_collect;
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+mod kernel;
 mod log;
 mod ops;
 mod output;
@@ -61,6 +63,11 @@ fn run(cli: Cli) -> u8 {
         Some(Command::GarbageCollect(args)) => garbage_collect::run(args),
         Some(Command::Simulate(args)) => simulate::run(args),
         Some(Command::Trace(args)) => trace::run(args),
+        #[cfg(all(feature = "kernel", target_os = "linux"))]
+        Some(Command::Kernel(args)) => kernel::run(args),
+        #[cfg(not(all(feature = "kernel", target_os = "linux")))]
+        Some(Command::Kernel(_)) => Err(CliError::bad_input("this pullplug was built without `kernel`")
+            .help("on Linux: cargo build --release --features kernel")),
     };
     printed(done)
 }

@@ -1,9 +1,10 @@
-//! Effects in words: what a crash took, for people.
+//! Effects and trees in words: what a crash took and what it left, for people.
 //!
-//! Everything here is derived from the log; nothing depends on the model beyond the atoms that it made.
+//! What a crash took is derived from the log; nothing depends on the model beyond the atoms that it made.
 
 use super::effect::{Effect, SECTOR_BYTES};
-use super::space::{Atom, AtomId, Bits, Piece, Space};
+use super::space::{Atom, AtomId, Bits, Piece, STALE_BYTE, Space};
+use super::tree::{Content, Tree};
 
 /// Lost effects of one record, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,14 @@ impl Space {
                         .replace(Sectors { record: atom.record, first: sector, last: sector, stale })
                         .map(|s| s.told(self)),
                 );
-            } else if matches!(atom.piece, Piece::Stale { .. }) {
-                // With the stale bytes went the data behind them: that is told.
+            } else if matches!(atom.piece, Piece::Stale { .. } | Piece::Zero { .. }) || self.is_first_half(id) {
+                // With these went the data behind them, the change of the length, or the other half: that is told.
+            } else if self.arrived(id).is_some_and(|arrival| survivors.contains(arrival)) {
+                let record = &self.records()[atom.record as usize];
+                let old = subject(&record.call).split_once(" -> ").map_or("", |(old, _)| old);
+                let what = format!("{} (the end of the old name {old})", record.call);
+                told.extend(sectors.take().map(|s| s.told(self)));
+                told.push(LostEffect { record: atom.record as usize, what });
             } else {
                 told.extend(sectors.take().map(|s| s.told(self)));
                 told.push(LostEffect { record: atom.record as usize, what: self.describe(atom) });
@@ -54,6 +61,21 @@ impl Space {
             _ => false,
         };
         (self.atoms()[before].record == atom.record && shows(&self.atoms()[before])).then_some(before)
+    }
+
+    /// The first half of the rename that is atom `id`.
+    fn arrived(&self, id: AtomId) -> Option<AtomId> {
+        let before = id.checked_sub(1)?;
+        let [first, second] = [before, id].map(|id| self.atoms()[id].piece);
+        let halves = matches!((first, second), (Piece::Arrival { .. }, Piece::Rename { .. }));
+        halves.then_some(before)
+    }
+
+    /// Whether the atom behind `id` does what this one does, and more.
+    fn is_first_half(&self, id: AtomId) -> bool {
+        let Some([atom, next]) = self.atoms().get(id..id + 2) else { return false };
+        let grows = |atom: &Atom| matches!(atom.piece, Piece::Grow { partial: None, .. });
+        self.arrived(id + 1).is_some() || (grows(atom) && grows(next) && atom.record == next.record)
     }
 
     fn describe(&self, atom: &Atom) -> String {
@@ -130,6 +152,35 @@ fn end_after(effects: &[Effect], sectors: u32) -> u64 {
         effects.iter().filter_map(|e| if let Effect::Block { sectors, .. } = e { Some(sectors) } else { None });
     let last = blocks.flatten().take(sectors as usize).last();
     last.map_or(0, |s| (s.sector + 1) * SECTOR_BYTES)
+}
+
+/// A tree as text: files with their content, and directories that are empty.
+pub fn shown(tree: &Tree) -> String {
+    let paths = tree.paths();
+    let has_children = |dir: &str| paths.iter().any(|(p, _)| p.starts_with(&format!("{dir}/")));
+    let words: Vec<String> = paths
+        .iter()
+        .filter_map(|(path, content)| match content {
+            Some(content) => Some(format!("{path}={}", runs(content))),
+            None if has_children(path) => None,
+            None => Some(format!("{path}/")),
+        })
+        .collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(" ") }
+}
+
+/// A content as runs of equal bytes: letters as they are, `0` for zeros, `?` for stale bytes.
+fn runs(content: &Content) -> String {
+    let bytes = content.read(0, content.len as usize);
+    let runs: Vec<String> = bytes
+        .chunk_by(|a, b| a == b)
+        .map(|run| match run[0] {
+            0 => format!("{}×0", run.len()),
+            STALE_BYTE => format!("{}×?", run.len()),
+            letter => format!("{}×{}", run.len(), char::from(letter)),
+        })
+        .collect();
+    if runs.is_empty() { "empty".to_owned() } else { runs.join("+") }
 }
 
 #[cfg(test)]

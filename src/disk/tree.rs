@@ -28,6 +28,12 @@ pub struct Content {
 }
 
 impl Content {
+    /// A content of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let sectors = bytes.chunks(SECTOR_BYTES as usize).map(Bytes::copy_from_slice);
+        Self { len: bytes.len() as u64, sectors: (0..).zip(sectors).collect() }
+    }
+
     /// Reads at most `len` bytes at `offset`.
     pub fn read(&self, offset: u64, len: usize) -> Bytes {
         let end = self.len.min(offset.saturating_add(len as u64));

@@ -52,3 +52,20 @@ impl Clock for SystemClock {
         UnixSeconds(since.map_or(0, |d| d.as_secs()))
     }
 }
+
+/// How long something takes in the real world. Nothing that is reproduced may depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts one.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// How long ago that was.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+}

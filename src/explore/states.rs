@@ -86,7 +86,8 @@ pub fn visit(
     };
     // One lost effect is what most findings need: these states are visited whatever the budget. Sectors of large
     // writes are too many and too alike for that.
-    let is_sector = |id: AtomId| matches!(space.atoms()[id].piece, Piece::Data { .. } | Piece::Stale { .. });
+    let is_sector =
+        |id: AtomId| matches!(space.atoms()[id].piece, Piece::Data { .. } | Piece::Stale { .. } | Piece::Zero { .. });
     let (names, sectors): (Vec<usize>, Vec<usize>) = (0..free.len()).rev().partition(|at| !is_sector(free[*at]));
     for at in names.into_iter().chain(sectors.into_iter().take(budget)) {
         offer(without(&[&lost[at]]));

@@ -4,23 +4,31 @@
 //! of the tree before it is there, and file data as far as it was written back (a length only after its own blocks: no
 //! zeros, no stale bytes). log(C) holds what fsyncs after C logged, and is replayed on top:
 //!
-//! - fsync of a file logs that inode alone: its data, its length, all its names, and those new ancestors that these
-//!   need. An fsync of an inode with nothing new since C logs nothing.
+//! - fsync of a file logs that inode: its data, its length, all its names, and those new ancestors that these need. An
+//!   fsync of an inode with nothing new since C, or without a name, logs nothing.
 //! - fsync of a directory logs its new and removed entries, and its own new ancestors.
 //! - A rename or a removal after C enters the log only if the inode, or the directory that the name stood in, was
 //!   logged since C; it is durable with the next fsync that logs anything.
+//! - A file that came from another directory, of which neither the file nor that directory was logged, keeps its old name
+//!   when its new directory is fsynced: both names may be there.
+//! - More may be in the log than these need, and comes along with the next fsync that logs anything: what changed in the
+//!   directories of a file that was renamed, linked or unlinked since C, when the file is logged; and what is in new
+//!   directories, when the one above is.
 //!
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
-//! (Measured both ways, Linux 6.18.)
+//! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod log;
+
+use std::collections::BTreeMap;
 
 use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
-use crate::disk::space::{AtomId, Bits, Piece, Space};
+use crate::disk::space::{Bits, Space};
 use crate::disk::tree::Ino;
 use crate::env::choice::Chooser;
+use log::{Inode, Log, inodes};
 
 /// The model `btrfs`.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +37,18 @@ pub struct Btrfs;
 impl PersistenceModel for Btrfs {
     fn name(&self) -> &'static str {
         "btrfs"
+    }
+
+    fn zeroes_in_place(&self) -> bool {
+        false // Copy on write.
+    }
+
+    fn grows_last_block_first(&self) -> bool {
+        false // All of it is allocated anew.
+    }
+
+    fn keeps_old_name_elsewhere(&self) -> bool {
+        true
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
@@ -148,42 +168,6 @@ fn keep(space: &Space, at: usize, forced: &mut Bits) {
     }
 }
 
-/// What concerns one inode, ascending.
-#[derive(Default)]
-struct Inode {
-    /// All of it: its data, its lengths, its names and, of a directory, its entries.
-    atoms: Vec<AtomId>,
-    /// Its names.
-    names: Vec<AtomId>,
-}
-
-fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
-    let mut inodes: BTreeMap<Ino, Inode> = BTreeMap::new();
-    for (id, atom) in timeline.atoms.iter().enumerate().filter(|(_, a)| !a.is_partial()) {
-        let mut concerns = |inode: Ino, by_name: bool| {
-            let known = inodes.entry(inode).or_default();
-            for list in [Some(&mut known.atoms), by_name.then_some(&mut known.names)].into_iter().flatten() {
-                if list.last() != Some(&id) {
-                    list.push(id);
-                }
-            }
-        };
-        match atom.piece {
-            Piece::Name { dir, before, after, .. } => {
-                concerns(dir, false);
-                before.into_iter().chain(after).for_each(|inode| concerns(inode, true));
-            }
-            Piece::Rename { inode, replaced, from_dir, to_dir } => {
-                [from_dir, to_dir].into_iter().for_each(|dir| concerns(dir, false));
-                [inode].into_iter().chain(replaced).for_each(|inode| concerns(inode, true));
-            }
-            Piece::Shrink { inode } | Piece::Grow { inode, .. } | Piece::Data { inode, .. } => concerns(inode, false),
-            Piece::Stale { .. } => {}
-        }
-    }
-    inodes
-}
-
 /// The states whose last transaction committed before one record, as what comes after it is logged.
 struct Commit<'a> {
     space: &'a Space,
@@ -192,8 +176,9 @@ struct Commit<'a> {
     /// File data that was written back before the commit is free; what was written after it can only come by a log.
     allowed: Bits,
     log: Log<'a>,
-    /// `forced` and what the log brings, with all that they depend on; `None` where they have changed.
-    closed: Option<Bits>,
+    /// `forced` and what the log brings, with all that they depend on, and what it may bring; `None` where they have
+    /// changed.
+    closed: Option<(Bits, Bits)>,
 }
 
 impl<'a> Commit<'a> {
@@ -225,99 +210,17 @@ impl<'a> Commit<'a> {
     }
 
     fn family(&mut self) -> Family {
-        let forced = self.closed.get_or_insert_with(|| {
+        let (forced, brought) = self.closed.get_or_insert_with(|| {
             let mut forced = self.forced.clone();
             forced.union(&self.log.durable);
             self.space.close(&mut forced);
-            forced
+            let mut brought = forced.clone();
+            brought.union(&self.log.maybe);
+            self.space.close(&mut brought);
+            (forced, brought)
         });
         let mut allowed = self.allowed.clone();
-        allowed.union(forced);
+        allowed.union(brought);
         Family { forced: forced.clone(), allowed }
-    }
-}
-
-/// The log tree since the last commit.
-struct Log<'a> {
-    space: &'a Space,
-    /// The first atom after the commit.
-    first: AtomId,
-    inodes: &'a BTreeMap<Ino, Inode>,
-    /// Inodes that an fsync logged, ancestors that came along included.
-    logged: BTreeSet<Ino>,
-    /// What a completed log sync made durable.
-    durable: Bits,
-    /// What is in the log and waits for the next log sync.
-    pending: Bits,
-}
-
-impl<'a> Log<'a> {
-    fn new(space: &'a Space, commit: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
-        let bits = Bits::new(space.timeline().atoms.len());
-        let first = space.atoms_of(commit).start;
-        Self { space, first, inodes, logged: BTreeSet::new(), durable: bits.clone(), pending: bits }
-    }
-
-    /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
-    fn since(&self, inode: Ino, at: usize, names: bool) -> &'a [AtomId] {
-        let Some(inode) = self.inodes.get(&inode) else { return &[] };
-        let list = if names { &inode.names } else { &inode.atoms };
-        let from = list.partition_point(|id| *id < self.first);
-        let end = self.space.atoms_of(at).start;
-        &list[from..list.partition_point(|id| *id < end).max(from)]
-    }
-
-    /// The call of record `at` changed something: a rename or a removal may enter the log.
-    fn changed(&mut self, at: usize) {
-        let atoms = self.space.timeline().atoms;
-        for id in self.space.atoms_of(at) {
-            let (inode, old_dir) = match atoms[id].piece {
-                Piece::Rename { inode, from_dir, .. } => (inode, from_dir),
-                Piece::Name { dir, before: Some(inode), after: None, .. } => (inode, dir),
-                _ => continue,
-            };
-            if self.logged.contains(&inode) || self.logged.contains(&old_dir) {
-                self.add(id);
-            }
-        }
-    }
-
-    /// fsync of `inode` completed as record `at`.
-    fn fsync(&mut self, at: usize, inode: Ino) {
-        let news = self.since(inode, at, false);
-        if news.iter().all(|id| self.durable.contains(*id)) {
-            return;
-        }
-        self.logged.insert(inode);
-        news.iter().for_each(|id| self.add(*id));
-        self.ancestors(inode, at);
-        self.durable.union(&self.pending);
-    }
-
-    /// Puts an atom into the log, with what it needs.
-    fn add(&mut self, id: AtomId) {
-        if self.pending.contains(id) {
-            return;
-        }
-        self.pending.insert(id);
-        let atoms = self.space.timeline().atoms;
-        let at = atoms[id].record as usize;
-        match atoms[id].piece {
-            Piece::Name { dir, .. } => self.ancestors(dir, at),
-            Piece::Rename { to_dir, .. } => self.ancestors(to_dir, at),
-            _ => {}
-        }
-    }
-
-    /// The directory `inode` and those above it, where they are newer than the commit. (One that was there already
-    /// and was renamed since is not new: its rename waits for a commit.)
-    fn ancestors(&mut self, inode: Ino, at: usize) {
-        let atoms = self.space.timeline().atoms;
-        let names = self.since(inode, at, true);
-        let is_new = |id: &AtomId| matches!(atoms[*id].piece, Piece::Name { after: Some(i), .. } if i == inode);
-        if names.first().is_some_and(is_new) {
-            self.logged.insert(inode);
-            names.iter().for_each(|id| self.add(*id));
-        }
     }
 }

@@ -34,7 +34,11 @@ impl PersistenceModel for Ext4OrderedWeak {
                     ([Some(inode), replaced], [Some(from_dir), Some(to_dir).filter(|d| *d != from_dir)])
                 }
                 Piece::Shrink { inode } => ([Some(inode), None], [None, None]),
-                Piece::Grow { .. } | Piece::Data { .. } | Piece::Stale { .. } => continue,
+                Piece::Grow { .. }
+                | Piece::Data { .. }
+                | Piece::Stale { .. }
+                | Piece::Zero { .. }
+                | Piece::Arrival { .. } => continue,
             };
             preds[id].extend(files.into_iter().flatten().filter_map(|file| of_file.insert(file, id)));
             preds[id].extend(dirs.into_iter().flatten().filter_map(|dir| of_dir.insert(dir, id)));

@@ -24,6 +24,14 @@ impl PersistenceModel for Journal {
         true
     }
 
+    fn zeroes_in_place(&self) -> bool {
+        false
+    }
+
+    fn grows_last_block_first(&self) -> bool {
+        false
+    }
+
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
         // Pages that a failed sync marked clean are in no transaction, and nothing later waits for them.
         let counts = |id: &usize| !timeline.atoms[*id].is_partial() && !timeline.failed.contains(*id);

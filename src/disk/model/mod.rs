@@ -65,6 +65,11 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Whether a file that was renamed into another directory may have both names.
+    fn keeps_old_name_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Whether a block that was allocated and not written shows stale bytes (else zeros).
     fn shows_stale_bytes(&self) -> bool {
         false
@@ -72,6 +77,20 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
 
     /// Whether a block written after a truncation needs that truncation to have persisted.
     fn orders_shrinks(&self) -> bool {
+        true
+    }
+
+    /// Whether what a shrink cuts off of the last block that is left may be zeros, where it lies, before the length has
+    /// changed. (Measured on ext4 and xfs, Linux 6.18: `truncate` of 5000 bytes to 10 leaves 5000, of which the first block
+    /// is zeros from byte 10 on.)
+    fn zeroes_in_place(&self) -> bool {
+        true
+    }
+
+    /// Whether a write that touches the file's last block and goes on behind it may grow the length to the end of that
+    /// block first: the block is allocated, the others wait for it. (Measured on ext4, Linux 6.18: to 71 bytes 5000 are
+    /// appended, another file is fsynced, and 4096 bytes are there.)
+    fn grows_last_block_first(&self) -> bool {
         true
     }
 
@@ -107,7 +126,8 @@ pub fn named(name: &str) -> Option<&'static dyn PersistenceModel> {
 impl Atom {
     /// Whether this is a change of the tree or a shrink: what the journalling models keep in one order.
     pub fn is_logged_metadata(&self) -> bool {
-        matches!(self.piece, Piece::Name { .. } | Piece::Rename { .. } | Piece::Shrink { .. })
+        let piece = &self.piece;
+        matches!(piece, Piece::Name { .. } | Piece::Rename { .. } | Piece::Arrival { .. } | Piece::Shrink { .. })
     }
 
     /// Whether this changes an entry of directory `dir`.
@@ -115,6 +135,7 @@ impl Atom {
         match self.piece {
             Piece::Name { dir: d, .. } => d == dir,
             Piece::Rename { from_dir, to_dir, .. } => from_dir == dir || to_dir == dir,
+            Piece::Arrival { dir: d, .. } => d == dir,
             _ => false,
         }
     }
@@ -123,7 +144,9 @@ impl Atom {
     pub fn names(&self, inode: Ino) -> bool {
         match self.piece {
             Piece::Name { before, after, .. } => before == Some(inode) || after == Some(inode),
-            Piece::Rename { inode: i, replaced, .. } => i == inode || replaced == Some(inode),
+            Piece::Rename { inode: i, replaced, .. } | Piece::Arrival { inode: i, replaced, .. } => {
+                i == inode || replaced == Some(inode)
+            }
             _ => false,
         }
     }

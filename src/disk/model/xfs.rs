@@ -21,6 +21,10 @@ impl PersistenceModel for Xfs {
         "xfs"
     }
 
+    fn grows_last_block_first(&self) -> bool {
+        false // The length is changed when the bytes have been written.
+    }
+
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
         order_metadata(timeline, preds);
         order_growth_after_blocks(timeline, preds);

@@ -87,7 +87,7 @@ impl Branching<'_> {
         found.into_iter().map(|(ino, part)| (reply(ino), part)).collect()
     }
 
-    fn entry_at(&self, dir: Ino, index: usize, region: &Region) -> Vec<(Option<Ino>, Region)> {
+    pub(super) fn entry_at(&self, dir: Ino, index: usize, region: &Region) -> Vec<(Option<Ino>, Region)> {
         let Some(entry) = self.space.dir(dir).and_then(|entries| entries.get(index)) else { return Vec::new() };
         let value = |at: Option<usize>| match at.map(|at| &entry.versions[at].1) {
             Some(Value::Entry(ino)) => *ino,
@@ -117,7 +117,7 @@ impl Branching<'_> {
         parts.into_iter().map(|(sum, part)| (Reply::Value(sum), part)).collect()
     }
 
-    fn len(&self, ino: Ino, region: &Region) -> Vec<(u64, Region)> {
+    pub(super) fn len(&self, ino: Ino, region: &Region) -> Vec<(u64, Region)> {
         let Some(file) = self.space.file(ino) else { return vec![(0, region.clone())] };
         let value = |at: Option<usize>| match at.map(|at| &file.len[at].1) {
             Some(Value::Len(len)) => *len,
@@ -127,7 +127,13 @@ impl Branching<'_> {
     }
 
     /// By the first bytes of a sector: their hash, or `None` where there is no such sector.
-    fn sector(&self, file: &FileTable, sector: u64, visible: usize, region: &Region) -> Vec<(Option<u64>, Region)> {
+    pub(super) fn sector(
+        &self,
+        file: &FileTable,
+        sector: u64,
+        visible: usize,
+        region: &Region,
+    ) -> Vec<(Option<u64>, Region)> {
         let versions = file.sectors.get(&sector).map_or(&[][..], Vec::as_slice);
         let mut parts = Vec::new();
         // What shrinks have left of what lies below them is told by that.

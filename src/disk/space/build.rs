@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::hash::{content_hash, name_hash, sector_hash};
 use super::{Atom, AtomId, Bits, DirTable, EntryTable, FileTable, NodeTable, Piece, STALE_BYTE, Space, Value};
-use crate::disk::effect::{Effect, Record, SECTOR_BYTES, SectorWrite, What};
+use crate::disk::effect::{BLOCK_BYTES, Effect, Record, SECTOR_BYTES, SectorWrite, What};
 use crate::disk::model::{PersistenceModel, Preds};
 use crate::disk::tree::{Ino, Node, Tree};
 use crate::fs::FileKind;
@@ -179,6 +179,9 @@ impl Builder<'_> {
                     for (sectors, len) in &cut_at {
                         self.grow(at, *inode, *len, Some(*sectors));
                     }
+                    if let Some(len) = last_block_end(effects).filter(|_| self.model.grows_last_block_first()) {
+                        self.grow(at, *inode, len, None);
+                    }
                     self.grow(at, *inode, *after, None);
                 }
                 Effect::Dentry { .. } => {}
@@ -195,6 +198,10 @@ impl Builder<'_> {
             return;
         };
         if !self.model.splits_rename() {
+            if self.model.keeps_old_name_elsewhere() && *kind == FileKind::File && from_dir != to_dir {
+                let id = self.atom(at, Piece::Arrival { inode: *inode, replaced: *replaced, dir: *to_dir });
+                self.entry(id, *to_dir, to, Some(*inode), *kind);
+            }
             let piece = Piece::Rename { inode: *inode, replaced: *replaced, from_dir: *from_dir, to_dir: *to_dir };
             let id = self.atom(at, piece);
             self.entry(id, *to_dir, to, Some(*inode), *kind);
@@ -249,7 +256,31 @@ impl Builder<'_> {
         self.space.atoms = atoms;
     }
 
+    /// The last block that is left is zeroed behind the new end before the length is changed: its sectors are written in
+    /// place. (Of a hole as well: there are as many atoms, whatever else survives.)
+    fn zeros(&mut self, at: u32, inode: Ino, cut: std::ops::Range<u64>) {
+        let end = cut.end.min(cut.start.next_multiple_of(BLOCK_BYTES));
+        for sector in cut.start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
+            // What is written in place is the whole sector, as it was last.
+            let before = self.last_data(inode, sector);
+            let id = self.atom(at, Piece::Zero { inode, sector });
+            self.preds[id].extend(before);
+            let keep = cut.start.saturating_sub(sector * SECTOR_BYTES) as usize;
+            self.space.file_mut(inode).sectors.entry(sector).or_default().push((id, Value::Clip(keep)));
+        }
+    }
+
+    /// The atom that last wrote a sector.
+    fn last_data(&self, inode: Ino, sector: u64) -> Option<AtomId> {
+        let versions = self.space.file(inode)?.sectors.get(&sector)?.iter();
+        let is_data = |id: &AtomId| matches!(self.space.atoms[*id].piece, Piece::Data { .. });
+        versions.map(|(id, _)| *id).rfind(is_data)
+    }
+
     fn shrink(&mut self, at: u32, inode: Ino, before: u64, after: u64) {
+        if self.model.zeroes_in_place() {
+            self.zeros(at, inode, after..before);
+        }
         let id = self.atom(at, Piece::Shrink { inode });
         self.len(id, inode, after);
         self.last_shrink.entry(inode).or_default().push((id, after..before));
@@ -275,10 +306,7 @@ impl Builder<'_> {
         let overlaps = |freed: &std::ops::Range<u64>| freed.start < start + SECTOR_BYTES && start < freed.end;
         let shrinks = self.last_shrink.get(&inode).map_or(&[][..], Vec::as_slice).iter();
         let freed = shrinks.rev().find(|(_, range)| overlaps(range)).map(|(id, _)| *id);
-        let versions = self.space.file_mut(inode).sectors.entry(write.sector).or_default();
-        let versions: Vec<AtomId> = versions.iter().map(|(id, _)| *id).collect();
-        let is_data = |id: &AtomId| matches!(self.space.atoms[*id].piece, Piece::Data { .. });
-        let before = versions.into_iter().rfind(is_data);
+        let before = self.last_data(inode, write.sector);
         let mut stale = None;
         if write.fresh && self.model.shows_stale_bytes() {
             let id = self.atom(at, Piece::Stale { inode, sector: write.sector, nth });
@@ -305,6 +333,14 @@ impl Builder<'_> {
         let file = self.space.file_mut(inode);
         file.sectors.entry(sector).or_default().push((id, Value::Sector(bytes, hash)));
     }
+}
+
+/// Where the file's last block ends, if a growing write touches it and goes on behind it.
+fn last_block_end(effects: &[Effect]) -> Option<u64> {
+    let Effect::Size { before, after, .. } = effects.last()? else { return None };
+    let end = before.next_multiple_of(BLOCK_BYTES);
+    let touches = |e: &Effect| matches!(e, Effect::Block { index, .. } if *index == before / BLOCK_BYTES);
+    (*before < end && end < *after && effects.iter().any(touches)).then_some(end)
 }
 
 /// The lengths that a cut inside a growing write may leave: (sectors written, length), where that grows the file.

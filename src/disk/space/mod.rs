@@ -7,10 +7,12 @@
 //! the visible tree.
 
 mod ask;
+mod atom;
 mod bits;
 mod branch;
 mod build;
 mod count;
+mod find;
 mod hash;
 mod layer;
 mod region;
@@ -27,6 +29,7 @@ use super::model::{Family, Timeline};
 use super::tree::{Content, Ino, ROOT, Tree};
 use crate::fs::FileKind;
 pub use ask::{Ask, Known, Library, Reply};
+pub use atom::{Atom, AtomId, Piece};
 pub use bits::Bits;
 pub use branch::Branching;
 pub use count::Count;
@@ -35,83 +38,9 @@ pub use layer::Layers;
 pub use region::{Order, Region};
 pub use view::{TreeHasher, View};
 
-/// The number of an atom: its place in time.
-pub type AtomId = usize;
-
 /// Byte with which blocks are filled that were allocated and never written, where a model shows stale bytes. Not
 /// hexadecimal, not zero, not valid UTF-8: what an unlucky reader finds.
 pub const STALE_BYTE: u8 = 0xA5;
-
-/// What an atom is, for the models and for reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// A name is set or cleared (a piece of a rename, where renames split).
-    Name {
-        /// The directory.
-        dir: Ino,
-        /// Who had the name.
-        before: Option<Ino>,
-        /// Who has it.
-        after: Option<Ino>,
-    },
-    /// A rename, whole.
-    Rename {
-        /// What is renamed.
-        inode: Ino,
-        /// What had the new name.
-        replaced: Option<Ino>,
-        /// Where it was.
-        from_dir: Ino,
-        /// Where it goes.
-        to_dir: Ino,
-    },
-    /// A length shrinks, and what lies behind it is freed.
-    Shrink {
-        /// The file.
-        inode: Ino,
-    },
-    /// A length grows.
-    Grow {
-        /// The file.
-        inode: Ino,
-        /// For a write that was cut: after so many of its sectors.
-        partial: Option<u32>,
-    },
-    /// One sector's bytes.
-    Data {
-        /// The file.
-        inode: Ino,
-        /// Which sector of the file.
-        sector: u64,
-        /// Which sector of its write, from 0.
-        nth: u32,
-    },
-    /// A sector is allocated and shows stale bytes.
-    Stale {
-        /// The file.
-        inode: Ino,
-        /// Which sector of the file.
-        sector: u64,
-        /// Which sector of its write, from 0.
-        nth: u32,
-    },
-}
-
-/// The smallest piece of the log that can persist alone.
-#[derive(Debug, Clone)]
-pub struct Atom {
-    /// The record that it comes from.
-    pub record: u32,
-    /// What it is.
-    pub piece: Piece,
-}
-
-impl Atom {
-    /// Whether it is there only if its write was cut in the middle.
-    pub fn is_partial(&self) -> bool {
-        matches!(self.piece, Piece::Grow { partial: Some(_), .. })
-    }
-}
 
 /// The value of a slot, and its hash.
 #[derive(Debug, Clone)]
@@ -119,7 +48,7 @@ enum Value {
     Entry(Option<Ino>),
     Len(u64),
     Sector(Bytes, u64),
-    /// A shrink: so many bytes of whatever the sector held stay, the rest is zeros.
+    /// A shrink, or its zeros in place: so many bytes of whatever the sector held stay, the rest is zeros.
     Clip(usize),
 }
 
@@ -214,6 +143,11 @@ impl Space {
     /// The atoms and the records, for the models.
     pub fn timeline(&self) -> Timeline<'_> {
         Timeline { atoms: &self.atoms, records: &self.records, failed: &self.failed }
+    }
+
+    /// What was durable when the log began.
+    pub fn base(&self) -> &Tree {
+        &self.base
     }
 
     /// The log.
@@ -349,9 +283,8 @@ impl Space {
             let Some(dir) = self.dir(ino).filter(|_| depth < MAX_DEPTH) else { continue };
             for entry in dir {
                 let name = &entry.name;
-                let versions =
-                    entry.versions.iter().filter_map(|(_, v)| if let Value::Entry(i) = v { *i } else { None });
-                for child in entry.base.into_iter().chain(versions) {
+                let set = entry.versions.iter().filter_map(|(_, v)| if let Value::Entry(i) = v { *i } else { None });
+                for child in entry.base.into_iter().chain(set) {
                     let at = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
                     let kind = if self.dir(child).is_some() { FileKind::Dir } else { FileKind::File };
                     found.insert(at.clone(), kind);

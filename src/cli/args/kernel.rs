@@ -1,0 +1,99 @@
+//! The arguments of `kernel`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::DEFAULT_SEED;
+
+/// What stands below the options.
+pub const HELP: &str = "\
+Random calls are made on a real file system whose disk is recorded, and on the simulated one. The power goes at every \
+entry of the disk's log, and some entries since the last flush are lost or torn; the kernel mounts each image, and what \
+is there must be a crash state that the file system's model allows. The scripts follow from the seed; what the kernel \
+writes when does not.
+
+Linux, root and /dev/fuse are needed, and the programs that make the file systems. Everything is in a directory of its \
+own, in mount namespaces of its own, and gone afterwards, however it ends.
+
+Exit codes:
+  0   every image was allowed
+  1   an image was not allowed, or the control saw no loss
+  2   bad usage or input, or a program that was built without this
+  69  this machine cannot do it: what is missing is said
+  70  internal error: a bug in pullplug, or something was left behind
+  75  no verdict: it was interrupted, took too long, or the disk hung and was aborted
+
+Examples:
+  pullplug kernel soundness --fs btrfs --runs 20 --seed 7
+  pullplug kernel soundness --fs xfs --calls 'create a; append a 71 A | truncate a 10; fsync a'";
+
+/// Arguments of `kernel`.
+#[derive(Debug, Args)]
+pub struct KernelArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KernelCommand,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// Hold the models to what real file systems leave behind
+    #[command(after_long_help = HELP)]
+    Soundness(SoundnessArgs),
+    /// Serve a recorded disk
+    #[command(hide = true)]
+    ServeDisk {
+        /// The work directory.
+        work: PathBuf,
+        /// The size of the disk.
+        size_bytes: u64,
+    },
+    /// Do a job on a recorded disk
+    #[command(hide = true)]
+    Work {
+        /// The work directory.
+        work: PathBuf,
+        /// The job, as JSON.
+        job: String,
+    },
+}
+
+/// Arguments of `kernel soundness`.
+#[derive(Debug, Args)]
+pub struct SoundnessArgs {
+    /// File systems, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "ext4-ordered,ext4-writeback,xfs,btrfs")]
+    pub fs: Vec<String>,
+    /// Play so many random scripts on each
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub runs: u64,
+    /// Stop after so many images of each
+    #[arg(long, value_name = "N")]
+    pub images: Option<u64>,
+    /// Seed of the scripts
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    pub seed: u64,
+    /// Play this script instead: calls separated by `;`, those of the set-up before a `|`
+    #[arg(long, value_name = "SCRIPT")]
+    pub calls: Option<String>,
+    /// Shrink and show so many disagreements of each model
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub shrink: u64,
+    /// Give up after so many seconds for each file system
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub limit_s: u64,
+    /// Give up when no image came to its end in so many seconds
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub patience_s: u64,
+    /// Where to make a work directory; that of temporary files, if it is not given
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Panic after so many images
+    #[arg(long, hide = true)]
+    pub panic_after: Option<u64>,
+}

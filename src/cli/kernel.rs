@@ -1,0 +1,144 @@
+//! `pullplug kernel`: models held to real kernels.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anstyle::Style;
+use serde::Serialize;
+
+use super::args::{KernelArgs, KernelCommand, SoundnessArgs};
+use super::error::CliError;
+use super::{exit, output};
+use crate::kernel::control::Places;
+use crate::kernel::soundness::Disagreement;
+use crate::kernel::supervise::{End, Limits, Unavailable, supervise};
+use crate::kernel::worker::{Job, Said, Tally};
+use crate::kernel::{FILE_SYSTEMS, FileSystem, server, worker};
+use crate::report::{BROKEN, STRONG};
+
+/// Runs the command.
+pub fn run(args: KernelArgs) -> Result<u8, CliError> {
+    match args.command {
+        KernelCommand::Soundness(args) => soundness(&args),
+        KernelCommand::ServeDisk { work, size_bytes } => {
+            let served = server::serve(&Places(work), size_bytes);
+            served.map(|()| exit::NOTHING_FOUND).map_err(|e| CliError::unavailable(format!("no disk to serve: {e}")))
+        }
+        KernelCommand::Work { job, .. } => {
+            let job: Job = serde_json::from_str(&job).map_err(|e| CliError::bad_input(format!("no job: {e}")))?;
+            let done = worker::work(&job);
+            done.map(|()| exit::NOTHING_FOUND).map_err(|e| CliError::unavailable(format!("nobody listens: {e}")))
+        }
+    }
+}
+
+/// What was seen of one file system.
+#[derive(Serialize)]
+struct Seen {
+    seed: u64,
+    models: Vec<&'static str>,
+    #[serde(flatten)]
+    tally: Tally,
+    shown: Vec<Disagreement>,
+}
+
+impl Seen {
+    /// Whether the models stand, and the recorder works.
+    fn is_sound(&self) -> bool {
+        self.tally.disagreements.is_empty() && !self.is_blind()
+    }
+
+    /// Whether the control saw nothing, though it looked often enough.
+    fn is_blind(&self) -> bool {
+        self.tally.caught == 0 && self.tally.runs >= 10
+    }
+}
+
+fn soundness(args: &SoundnessArgs) -> Result<u8, CliError> {
+    let known = |name: &String| {
+        let names: Vec<&str> = FILE_SYSTEMS.iter().map(|fs| fs.name).collect();
+        let unknown = || CliError::bad_input(format!("there is no file system {name:?}: {}", names.join(", ")));
+        FileSystem::named(name).ok_or_else(unknown)
+    };
+    let kinds: Vec<FileSystem> = args.fs.iter().map(known).collect::<Result<_, _>>()?;
+    let mut all = Vec::new();
+    for kind in kinds {
+        let seen = watch(args, kind)?;
+        if !args.json {
+            output::print(&text(&seen))?;
+        }
+        all.push(seen);
+    }
+    if args.json {
+        let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::internal(e.to_string()))?;
+        output::print(&(text + "\n"))?;
+    }
+    Ok(if all.iter().all(Seen::is_sound) { exit::NOTHING_FOUND } else { exit::FOUND })
+}
+
+fn watch(args: &SoundnessArgs, kind: FileSystem) -> Result<Seen, CliError> {
+    let temporary = std::env::temp_dir();
+    let job = Job {
+        work: args.work.as_deref().unwrap_or(Path::new(&temporary)).to_owned(),
+        server: 0,
+        fs: kind.name.to_owned(),
+        runs: args.runs,
+        images: args.images,
+        seed: args.seed,
+        script: args.calls.clone(),
+        shrink: args.shrink,
+        panic_after: args.panic_after,
+    };
+    let limits = Limits { most: Duration::from_secs(args.limit_s), patience: Duration::from_secs(args.patience_s) };
+    let mut shown = Vec::new();
+    let mut hear = |said: &Said| {
+        if let Said::Found(found) = said {
+            shown.push(found.clone());
+        }
+    };
+    match supervise(kind, job, limits, &mut hear) {
+        Ok(End::Done(tally)) => {
+            Ok(Seen { seed: args.seed, models: kind.models().map(|m| m.name()).collect(), tally, shown })
+        }
+        Ok(End::Failed(why)) => Err(CliError::internal(format!("{}: {why}", kind.name))),
+        Ok(End::Aborted(why)) => Err(CliError::no_verdict(format!("{}: {why}", kind.name))),
+        Err(e @ Unavailable::Left(_)) => Err(CliError::internal(e.to_string())),
+        Err(e) => Err(CliError::unavailable(format!("{}: {e}", kind.name))),
+    }
+}
+
+fn text(seen: &Seen) -> String {
+    const PLAIN: Style = Style::new();
+    let tally = &seen.tally;
+    let images: Vec<String> = tally.images.iter().map(|(way, n)| format!("{n} {}", way.name())).collect();
+    let mut out = format!(
+        "{STRONG}{}{STRONG:#}: {} scripts, seed {}, images: {}; {:.1} ms each (median)\n",
+        tally.fs,
+        tally.runs,
+        seen.seed,
+        images.join(", "),
+        tally.median_micros as f64 / 1000.0
+    );
+    for model in &seen.models {
+        let count = tally.disagreements.get(*model).copied().unwrap_or(0);
+        let style = if count > 0 { BROKEN } else { PLAIN };
+        out += &format!("  {style}{model:<20} disagrees in {count} scripts{style:#}\n");
+    }
+    out += &format!("  control: {} images on a disk that ignored flushes showed a loss\n", tally.caught);
+    if seen.is_blind() {
+        out += &format!("{BROKEN}the control saw no loss: the recorder does not work{BROKEN:#}\n");
+    }
+    let mut before = None;
+    for (_, cut, tree) in &tally.seen {
+        let cut_told = if before == Some(cut) { "" } else { cut };
+        out += &format!("  seen {cut_told:<30} {tree}\n");
+        before = Some(cut);
+    }
+    for found in &seen.shown {
+        out += &format!(
+            "\n{BROKEN}{} does not allow{BROKEN:#}\n  calls    {}\n  power    {}\n  image    {}\n  shows    {}\n  nearest  {}\n",
+            found.model, found.script, found.cut, found.image, found.tree, found.nearest
+        );
+    }
+    out
+}

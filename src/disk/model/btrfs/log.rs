@@ -1,0 +1,213 @@
+//! The log tree of `btrfs`: what fsyncs have written since the last commit, and what came along.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::disk::effect::What;
+use crate::disk::model::Timeline;
+use crate::disk::space::{AtomId, Bits, Piece, Space};
+use crate::disk::tree::Ino;
+
+/// What concerns one inode, ascending.
+#[derive(Default)]
+pub(super) struct Inode {
+    /// All of it: its data, its lengths, its names and, of a directory, its entries.
+    atoms: Vec<AtomId>,
+    /// Its names.
+    names: Vec<AtomId>,
+}
+
+/// What concerns which inode.
+pub(super) fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
+    let mut inodes: BTreeMap<Ino, Inode> = BTreeMap::new();
+    for (id, atom) in timeline.atoms.iter().enumerate().filter(|(_, a)| !a.is_partial()) {
+        let mut concerns = |inode: Ino, by_name: bool| {
+            let known = inodes.entry(inode).or_default();
+            for list in [Some(&mut known.atoms), by_name.then_some(&mut known.names)].into_iter().flatten() {
+                if list.last() != Some(&id) {
+                    list.push(id);
+                }
+            }
+        };
+        match atom.piece {
+            Piece::Name { dir, before, after, .. } => {
+                concerns(dir, false);
+                before.into_iter().chain(after).for_each(|inode| concerns(inode, true));
+            }
+            Piece::Rename { inode, replaced, from_dir, to_dir } => {
+                [from_dir, to_dir].into_iter().for_each(|dir| concerns(dir, false));
+                [inode].into_iter().chain(replaced).for_each(|inode| concerns(inode, true));
+            }
+            Piece::Arrival { inode, replaced, dir } => {
+                concerns(dir, false);
+                [inode].into_iter().chain(replaced).for_each(|inode| concerns(inode, true));
+            }
+            Piece::Shrink { inode } | Piece::Grow { inode, .. } | Piece::Data { inode, .. } => concerns(inode, false),
+            Piece::Stale { .. } | Piece::Zero { .. } => {}
+        }
+    }
+    inodes
+}
+
+/// The log tree since the last commit.
+pub(super) struct Log<'a> {
+    space: &'a Space,
+    /// The first atom after the commit.
+    first: AtomId,
+    inodes: &'a BTreeMap<Ino, Inode>,
+    /// Inodes that an fsync logged, ancestors that came along included.
+    logged: BTreeSet<Ino>,
+    /// What a completed log sync made durable.
+    pub(super) durable: Bits,
+    /// What is in the log and waits for the next log sync.
+    pending: Bits,
+    /// What may be in the log as well, and have come along with a completed log sync.
+    pub(super) maybe: Bits,
+    /// What may be in it and waits.
+    maybe_pending: Bits,
+}
+
+impl<'a> Log<'a> {
+    pub(super) fn new(space: &'a Space, commit: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
+        let bits = Bits::new(space.timeline().atoms.len());
+        let first = space.atoms_of(commit).start;
+        let [durable, pending, maybe, maybe_pending] = [(); 4].map(|()| bits.clone());
+        Self { space, first, inodes, logged: BTreeSet::new(), durable, pending, maybe, maybe_pending }
+    }
+
+    /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
+    fn since(&self, inode: Ino, at: usize, names: bool) -> &'a [AtomId] {
+        let Some(inode) = self.inodes.get(&inode) else { return &[] };
+        let list = if names { &inode.names } else { &inode.atoms };
+        let from = list.partition_point(|id| *id < self.first);
+        let end = self.space.atoms_of(at).start;
+        &list[from..list.partition_point(|id| *id < end).max(from)]
+    }
+
+    /// The call of record `at` changed something: a rename or a removal may enter the log.
+    pub(super) fn changed(&mut self, at: usize) {
+        let atoms = self.space.timeline().atoms;
+        for id in self.space.atoms_of(at) {
+            let (inode, old_dir) = match atoms[id].piece {
+                Piece::Rename { inode, from_dir, .. } => (inode, from_dir),
+                Piece::Name { dir, before: Some(inode), after: None, .. } => (inode, dir),
+                _ => continue,
+            };
+            if self.logged.contains(&inode) || self.logged.contains(&old_dir) {
+                self.add(id);
+                self.may_log_dirs_of(inode, at + 1);
+            }
+        }
+    }
+
+    /// The directories in which a file was renamed, linked or unlinked since the commit may be logged whole.
+    fn may_log_dirs_of(&mut self, inode: Ino, at: usize) {
+        let atoms = self.space.timeline().atoms;
+        let names = self.since(inode, at, true);
+        let is_new = names.first().is_some_and(|id| matches!(atoms[*id].piece, Piece::Name { before: None, .. }));
+        // Made since the commit, and nothing else.
+        if is_new && names.len() == 1 && self.names_before(inode) == 0 {
+            return;
+        }
+        for id in names {
+            match atoms[*id].piece {
+                Piece::Name { dir, .. } | Piece::Arrival { dir, .. } => self.may_log(dir, at),
+                Piece::Rename { from_dir, to_dir, .. } => {
+                    self.may_log(from_dir, at);
+                    self.may_log(to_dir, at);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What changed in a directory may be in the log, and what did in new directories there.
+    fn may_log(&mut self, dir: Ino, at: usize) {
+        let atoms = self.space.timeline().atoms;
+        for id in self.since(dir, at, false) {
+            if self.maybe_pending.contains(*id) || !atoms[*id].changes_dir(dir) {
+                continue;
+            }
+            self.maybe_pending.insert(*id);
+            if let Piece::Name { after: Some(new), .. } = atoms[*id].piece {
+                self.may_log(new, at);
+            }
+        }
+    }
+
+    /// How many names an inode had at the commit.
+    fn names_before(&self, inode: Ino) -> i64 {
+        self.names_of(inode, self.first)
+    }
+
+    /// How many names an inode has after so many atoms.
+    fn names_of(&self, inode: Ino, atoms: AtomId) -> i64 {
+        let names = self.inodes.get(&inode).map_or(&[][..], |inode| &inode.names);
+        let change = |id: &AtomId| match self.space.atoms()[*id].piece {
+            Piece::Name { after: Some(_), .. } => 1,
+            Piece::Name { after: None, .. } => -1,
+            Piece::Rename { replaced: Some(gone), .. } if gone == inode => -1,
+            _ => 0,
+        };
+        let changes: i64 = names.iter().take_while(|id| **id < atoms).map(change).sum();
+        i64::from(self.space.base().names_of(inode)) + changes
+    }
+
+    /// fsync of `inode` completed as record `at`.
+    pub(super) fn fsync(&mut self, at: usize, inode: Ino) {
+        let news = self.since(inode, at, false);
+        let is_file = self.space.records()[at].what == What::SyncFile(inode);
+        let has_name = !is_file || self.names_of(inode, self.space.atoms_of(at).start) > 0;
+        if !has_name || news.iter().all(|id| self.durable.contains(*id)) {
+            return;
+        }
+        self.logged.insert(inode);
+        for id in news {
+            if is_file || !self.came_from_elsewhere(*id, inode) {
+                self.add(*id);
+            }
+        }
+        self.ancestors(inode, at);
+        if is_file {
+            self.may_log_dirs_of(inode, at);
+        } else {
+            self.may_log(inode, at);
+        }
+        self.durable.union(&self.pending);
+        self.maybe.union(&self.maybe_pending);
+    }
+
+    /// Whether an atom is the second half of a rename into directory `dir`, from another one.
+    fn came_from_elsewhere(&self, id: AtomId, dir: Ino) -> bool {
+        let atoms = self.space.timeline().atoms;
+        let is_arrival = |id: AtomId| matches!(atoms[id].piece, Piece::Arrival { dir: d, .. } if d == dir);
+        matches!(atoms[id].piece, Piece::Rename { to_dir, .. } if to_dir == dir)
+            && id.checked_sub(1).is_some_and(is_arrival)
+    }
+
+    /// Puts an atom into the log, with what it needs.
+    fn add(&mut self, id: AtomId) {
+        if self.pending.contains(id) {
+            return;
+        }
+        self.pending.insert(id);
+        let atoms = self.space.timeline().atoms;
+        let at = atoms[id].record as usize;
+        match atoms[id].piece {
+            Piece::Name { dir, .. } | Piece::Arrival { dir, .. } => self.ancestors(dir, at),
+            Piece::Rename { to_dir, .. } => self.ancestors(to_dir, at),
+            _ => {}
+        }
+    }
+
+    /// The directory `inode` and those above it, where they are newer than the commit. (One that was there already
+    /// and was renamed since is not new: its rename waits for a commit.)
+    fn ancestors(&mut self, inode: Ino, at: usize) {
+        let atoms = self.space.timeline().atoms;
+        let names = self.since(inode, at, true);
+        let is_new = |id: &AtomId| matches!(atoms[*id].piece, Piece::Name { after: Some(i), .. } if i == inode);
+        if names.first().is_some_and(is_new) {
+            self.logged.insert(inode);
+            names.iter().for_each(|id| self.add(*id));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The worker's machine: the disk behind a loop device, a file system on it, and the power that goes.
+
+use std::ffi::CString;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{Advice, fadvise};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::FileSystem;
+use super::control::{Control, Places, Request};
+use super::image::Image;
+use super::store::Logged;
+use crate::disk::tree::{Content, Ino, Node, ROOT, Tree};
+use crate::env::run_now;
+use crate::fs::real::RealFs;
+use crate::fs::{FileKind, Fs, FsError, FsExt};
+
+/// What the file system makes in its root by itself.
+const OWN: &str = "lost+found";
+/// More than any file that is written here.
+const MAX_FILE_BYTES: u64 = 1 << 24;
+
+/// The disk, attached and with a file system on it.
+#[derive(Debug)]
+pub struct Machine {
+    kind: FileSystem,
+    places: Places,
+    /// Open as long as the device is to stay: it goes with its last user.
+    device: OwnedFd,
+    device_path: String,
+    control: Control,
+}
+
+impl Machine {
+    /// Attaches the disk that process `server` serves, and makes a file system on it.
+    ///
+    /// Errors: a device or a program cannot be had, or fails.
+    pub fn new(kind: FileSystem, places: Places, server: u32) -> io::Result<Self> {
+        let control = Control::connect(&places.control())?;
+        // The server's mounts are its own; its root shows them.
+        let disk = format!("/proc/{server}/root{}", places.disk().display());
+        let device_path = run("losetup", &["--find", "--show", "--direct-io=on", &disk])?.trim().to_owned();
+        let device = OpenOptions::new().read(true).write(true).open(&device_path)?.into();
+        // Of a device that is in use this says: once it is not.
+        run("losetup", &["--detach", &device_path])?;
+        fs::create_dir(places.mounted())?;
+        let mut machine = Self { kind, places, device, device_path, control };
+        machine.make()?;
+        Ok(machine)
+    }
+
+    fn make(&mut self) -> io::Result<()> {
+        let args: Vec<&str> = self.kind.mkfs_args.iter().copied().chain([&*self.device_path]).collect();
+        run(self.kind.mkfs, &args)?;
+        self.mount()?;
+        match fs::remove_dir(self.places.mounted().join(OWN)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        self.unmount()?;
+        self.control.ask(&Request::Save)?;
+        Ok(())
+    }
+
+    /// The file system that the worker watches.
+    pub fn kind(&self) -> FileSystem {
+        self.kind
+    }
+
+    /// Where it is mounted.
+    pub fn dir(&self) -> std::path::PathBuf {
+        self.places.mounted()
+    }
+
+    /// An empty file system, mounted.
+    ///
+    /// Errors: it cannot be mounted.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.control.ask(&Request::Restore)?;
+        self.forget()?;
+        self.mount()
+    }
+
+    /// All that was done is durable and nothing of it is in memory; the log begins.
+    ///
+    /// Errors: it cannot be mounted again.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.unmount()?;
+        self.control.ask(&Request::Begin)?;
+        self.mount()
+    }
+
+    /// How much was written so far.
+    ///
+    /// Errors: the server is gone.
+    pub fn position(&mut self) -> io::Result<usize> {
+        self.control.position()
+    }
+
+    /// Ends the log, and unmounts.
+    ///
+    /// Errors: the server is gone, or something still uses the file system.
+    pub fn stop(&mut self) -> io::Result<Vec<Logged>> {
+        let log = self.control.end()?;
+        self.unmount()?;
+        Ok(log)
+    }
+
+    /// What the file system shows of an image; `Err` within, if it does not show it.
+    ///
+    /// Errors: the server is gone.
+    pub fn after(&mut self, image: &Image) -> io::Result<Result<Tree, String>> {
+        self.control.ask(&Request::Show(image.clone()))?;
+        self.forget()?;
+        if let Err(e) = self.mount_as(MountFlags::RDONLY) {
+            return Ok(Err(format!("it cannot be mounted: {e}")));
+        }
+        let tree = RealFs::open_root(&self.places.mounted()).and_then(|fs| run_now(tree_of(&fs)));
+        self.unmount()?;
+        Ok(tree.map_err(|e| e.to_string()))
+    }
+
+    fn mount(&self) -> io::Result<()> {
+        self.mount_as(MountFlags::empty())
+    }
+
+    fn mount_as(&self, flags: MountFlags) -> io::Result<()> {
+        let options = CString::new(self.kind.options)?;
+        let flags = flags | MountFlags::NOATIME | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+        Ok(mount(&*self.device_path, self.places.mounted(), self.kind.kind, flags, &*options)?)
+    }
+
+    fn unmount(&self) -> io::Result<()> {
+        Ok(unmount(self.places.mounted(), UnmountFlags::empty())?)
+    }
+
+    /// The kernel forgets what it has read of the disk.
+    fn forget(&self) -> io::Result<()> {
+        Ok(fadvise(&self.device, 0, None, Advice::DontNeed)?)
+    }
+}
+
+/// Whether a program can be started at all.
+pub fn has_program(name: &str) -> bool {
+    let dirs = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+    dirs.iter().any(|dir| Path::new(dir).join(name).exists())
+}
+
+/// Runs a program to its end, and gives back what it printed.
+fn run(program: &str, args: &[&str]) -> io::Result<String> {
+    let output = Command::new(program).args(args).env("PATH", SYSTEM_PATH).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{program} {}: {}: {}", args.join(" "), output.status, said.trim())))
+}
+
+/// Where system programs are, whatever the caller's path.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// All that is in a real directory.
+async fn tree_of(fs: &RealFs) -> Result<Tree, FsError> {
+    let mut tree = Tree::default();
+    let mut known = std::collections::BTreeMap::new();
+    let mut dirs = vec![(String::new(), ROOT)];
+    while let Some((dir, at)) = dirs.pop() {
+        for entry in fs.read_dir(&dir).await? {
+            let path = if dir.is_empty() { entry.name.clone() } else { format!("{dir}/{}", entry.name) };
+            let ino: Ino = match entry.kind {
+                FileKind::Dir => {
+                    let ino = tree.add(Node::empty(FileKind::Dir));
+                    dirs.push((path, ino));
+                    ino
+                }
+                FileKind::File => {
+                    let number = fs.metadata(&path).await?.ino;
+                    match known.get(&number) {
+                        Some(ino) => *ino,
+                        None => {
+                            let bytes = fs.read(&path, MAX_FILE_BYTES).await?;
+                            let ino = tree.add(Node::File(Content::of(&bytes)));
+                            known.insert(number, ino);
+                            ino
+                        }
+                    }
+                }
+            };
+            tree.set_entry(at, &entry.name.as_str().into(), Some(ino));
+        }
+    }
+    Ok(tree)
+}
