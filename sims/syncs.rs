@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 
 use pullplug::disk::model;
+use pullplug::fs::trace::Call;
 use pullplug::synthesis::bench::Answer;
-use pullplug::synthesis::roles::{START, steps};
-use pullplug::synthesis::{Alteration, Bench};
+use pullplug::synthesis::roles::{START, general, steps};
+use pullplug::synthesis::{Addition, Alteration, Bench};
 use pullplug::workload::Workload;
 use pullplug::workload::image::Image;
+use pullplug::workload::op::Op;
 use pullplug::workload::subject::RegistrySubject;
 use rayon::prelude::*;
 
 use crate::cli::expect;
+use crate::harness::foreign::Hasty;
 use crate::script::assert_snapshot;
 
 const WORKLOADS: [&str; 4] = ["push", "retag", "delete", "gc"];
@@ -73,4 +76,47 @@ fn syncs_of_a_deletion() {
 fn what_no_sync_mends() {
     let args = ["--strategy", "distribution-3.1", "--workloads", "delete", "--model", "posix,btrfs"];
     assert_snapshot("syncs-beyond", &expect(&[&["syncs"][..], &args].concat(), 0));
+}
+
+/// What distribution 3.1 lacks for a push: two syncs under `btrfs`, twenty-two under `posix`, and under ext4 and xfs none.
+#[test]
+fn what_distribution_lacks() {
+    let models = ["--model", "ext4-ordered,xfs,btrfs,posix", "--layer-bytes", "0"];
+    let args = ["--strategy", "distribution-3.1", "--workloads", "push", "--missing"];
+    assert_snapshot("syncs-missing", &expect(&[&["syncs"][..], &args, &models].concat(), 0));
+}
+
+/// The smallest sets that a strategy lacks which forgets some syncs of `durable`, for the commit of a blob under `posix`.
+fn lacks(forgets: fn(&Call) -> bool) -> Vec<Vec<String>> {
+    let image = Image::generated(1, "v1".parse().unwrap(), &[]);
+    let mut commit = Workload::named("push", &image, &image).unwrap();
+    commit.ops.retain(|op| !matches!(op, Op::PutManifest { .. }));
+    let subjects = [RegistrySubject::of(Hasty { forgets, ..Hasty::WHOLE }, commit).unwrap()];
+    let bench = Bench { subjects: &subjects, seed: 1 };
+    let baseline = bench.baseline(&model::Posix, |_| false, || {}).unwrap();
+    let mended = bench.mend(&baseline, &model::Posix, &|_| true, 5, |_, _| {}).unwrap();
+    assert!(mended.is_smallest && mended.is_all && mended.beyond.is_empty(), "{mended:?}");
+    let told = |one: &Addition| format!("{}, then {}", one.after, one.what.name());
+    mended.sets.iter().map(|set| set.iter().map(told).collect()).collect()
+}
+
+/// Whether a call is made on something with this ending, identifiers aside.
+fn ends(call: &Call, ending: &str) -> bool {
+    general(call).ends_with(ending)
+}
+
+#[test]
+fn what_was_forgotten_is_what_is_missing() {
+    let (link, link_dir) = ("_layers/sha256/HEX/link.ID.tmp", "_layers/sha256/HEX");
+    assert_eq!(lacks(|_| false), [[String::new(); 0]], "nothing");
+    // The bytes before the name: only a sync between the two will do.
+    let bytes = format!("commit: write {link}, then fsync of the file");
+    assert_eq!(lacks(|call| ends(call, "_layers/sha256/HEX/link.ID.tmp")), [[bytes.clone()]]);
+    // And the name before the answer.
+    let name = format!("commit: rename {link} -> {link_dir}/link, then fsync of its directory");
+    let forgets = |call: &Call| ends(call, "_layers/sha256/HEX/link.ID.tmp") || ends(call, "_layers/sha256/HEX");
+    assert_eq!(lacks(forgets), [[name, bytes]]);
+    // A rename is one effect, and belongs to the directories of both names.
+    let blob = |dir| format!("commit: rename _uploads/ID/data -> blobs/sha256/HE/HEX/data, then fsync of its {dir}");
+    assert_eq!(lacks(|call| ends(call, "blobs/sha256/HE/HEX")), [[blob("directory")], [blob("old directory")]]);
 }

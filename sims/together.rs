@@ -93,10 +93,10 @@ fn durable_keeps_what_it_claims_in_every_order_of_two_clients() {
 /// A collection that does not ask what a push relies on takes it from under it.
 #[test]
 fn a_collection_without_a_fence_is_caught() {
-    let whole = stage(Hasty { recovers: true, spares: true }, "push,gc");
+    let whole = stage(Hasty::WHOLE, "push,gc");
     let (runs, _) = search(&whole, 1, true);
     assert!(found(&runs, &model::Journal, 64).outcome.findings.is_empty());
-    let hasty = stage(Hasty { recovers: true, spares: false }, "push,gc");
+    let hasty = stage(Hasty { spares: false, ..Hasty::WHOLE }, "push,gc");
     let (runs, _) = search(&hasty, 1, true);
     let found = found(&runs, &model::Journal, 64);
     let finding = &found.outcome.findings["no-dangling-link"];

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use pullplug::Explorer;
 use pullplug::env::World;
 use pullplug::env::clock::UnixSeconds;
-use pullplug::fs::Fs;
+use pullplug::fs::hooked::{Action, HookedFs};
+use pullplug::fs::trace::Call;
+use pullplug::fs::{Fs, OpenMode};
 use pullplug::oci::{Digest, Name, Tag, UploadId};
 use pullplug::strategy::durable::Durable;
 use pullplug::strategy::{Blob, Body, CollectOptions, Collected, Link, Protocol, Result, Strategy};
@@ -20,6 +22,13 @@ pub struct Hasty {
     pub recovers: bool,
     /// Whether a collection spares what a push relies on.
     pub spares: bool,
+    /// The syncs that are left out.
+    pub forgets: fn(&Call) -> bool,
+}
+
+impl Hasty {
+    /// Nothing is left out.
+    pub const WHOLE: Self = Self { recovers: true, spares: true, forgets: |_| false };
 }
 
 impl Protocol for Hasty {
@@ -28,12 +37,16 @@ impl Protocol for Hasty {
     }
 
     fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
-        Some(Box::new(Wrapped { inner: Durable::new(fs, world), recovers: self.recovers, spares: self.spares }))
+        let forgets = self.forgets;
+        let hook = move |call: &Call| if call.is_sync() && forgets(call) { Action::Drop } else { Action::Run };
+        let inner = Durable::new(HookedFs::with_hook(fs.clone(), hook), world);
+        Some(Box::new(Wrapped { fs, inner, recovers: self.recovers, spares: self.spares }))
     }
 }
 
 struct Wrapped<F: Fs> {
-    inner: Durable<F>,
+    fs: F,
+    inner: Durable<HookedFs<F>>,
     recovers: bool,
     spares: bool,
 }
@@ -59,6 +72,11 @@ macro_rules! passed_on {
                 self.inner.collect(CollectOptions { exclusive: !self.spares, ..options }).await
             }
 
+            async fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Blob<F::File>> {
+                let Blob { len, path, .. } = self.inner.open_blob(repo, digest).await?;
+                Ok(Blob { file: self.fs.open(&path, OpenMode::Read).await?, len, path })
+            }
+
             fn content_path(&self, digest: &Digest) -> String {
                 self.inner.content_path(digest)
             }
@@ -79,7 +97,6 @@ passed_on! {
     commit(repo: &Name, id: &UploadId, digest: &Digest, at: Option<u64>, last: &mut dyn Body) -> u64;
     mount(repo: &Name, from: &Name, digest: &Digest) -> u64;
     has_content(digest: &Digest) -> bool;
-    open_blob(repo: &Name, digest: &Digest) -> Blob<F::File>;
     delete_blob(repo: &Name, digest: &Digest) -> ();
     put_manifest(repo: &Name, digest: &Digest, bytes: &Bytes, needs: &[Digest], tag: Option<&Tag>) -> ();
     get_manifest(repo: &Name, digest: &Digest) -> Bytes;
@@ -96,7 +113,7 @@ passed_on! {
 fn explorer(recovers: bool) -> Explorer<RegistrySubject<Hasty>> {
     let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
     let push = Workload::named("push", &first, &second).unwrap();
-    Explorer::new(RegistrySubject::of(Hasty { recovers, spares: true }, push).unwrap()).model("posix").budget(16_000)
+    Explorer::new(RegistrySubject::of(Hasty { recovers, ..Hasty::WHOLE }, push).unwrap()).model("posix").budget(16_000)
 }
 
 #[test]

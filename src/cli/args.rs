@@ -176,7 +176,7 @@ pub struct ReplayArgs {
     /// Seed of generated images; a file names its own
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Size of the layer of a generated image, as syncs prints it
+    /// Size of the layer of a generated image, as syncs prints it; 0: it has none
     #[arg(long, value_name = "N", default_value_t = 40_000, value_parser = layer_bytes())]
     pub layer_bytes: u32,
     /// On the strategy with a sync left out, or with two calls swapped, as syncs prints it
@@ -241,13 +241,16 @@ pub struct SyncsArgs {
     /// Also swap each call with the one that comes next
     #[arg(long)]
     pub orders: bool,
+    /// Only look for the syncs that it lacks
+    #[arg(long, conflicts_with = "orders")]
+    pub missing: bool,
     /// Look for so many sets of syncs to add, at most
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u8).range(1..))]
     pub limit: u8,
     /// What is pushed, and how it is chosen.
     #[command(flatten)]
     pub input: Input,
-    /// Size of the layer of a generated image
+    /// Size of the layer of a generated image; 0: it has none
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = layer_bytes())]
     pub layer_bytes: u32,
     /// Write the result as JSON to FILE or, without FILE, to the standard output instead of the text
@@ -318,7 +321,7 @@ fn models() -> PossibleValuesParser {
 }
 
 fn layer_bytes() -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(1..=MAX_LAYER_BYTES)
+    RangedU64ValueParser::new().range(..=MAX_LAYER_BYTES)
 }
 
 fn invariants() -> PossibleValuesParser {

@@ -42,10 +42,10 @@ impl Images {
         Self::with_layer(input, RECORDED_LAYER_BYTES[0])
     }
 
-    /// As [`new`](Self::new), and generated images have a layer of `layer_bytes`.
+    /// As [`new`](Self::new), and generated images have a layer of `layer_bytes`, or none if that is 0.
     pub fn with_layer(input: &Input, layer_bytes: usize) -> Result<Self, CliError> {
         let seed = input.seed;
-        let layers = [layer_bytes];
+        let layers: Vec<usize> = [layer_bytes].into_iter().filter(|bytes| *bytes > 0).collect();
         let tag: Tag = DEFAULT_TAG.parse().map_err(|e| CliError::internal(format!("{e}")))?;
         let first = match &input.image {
             Some(dir) => load(dir)?,

@@ -7,7 +7,8 @@ use crate::check::Invariant;
 use crate::disk::crash::Loss;
 use crate::disk::model::PersistenceModel;
 use crate::explore::interleave::search::{Coverage, Search};
-use crate::explore::interleave::{Member, explore_all};
+use crate::explore::interleave::{Member, explore_all, prove_all};
+use crate::explore::lazy::{Limits, NoProof};
 use crate::explore::{Budget, Setting};
 use crate::report::case::{self, Case};
 use crate::report::{Cell, Interleavings};
@@ -41,19 +42,26 @@ pub fn explore(
     let setting = Setting { model, loss: (*loss).into(), seed: input.seed, budget };
     let members: Vec<_> =
         runs.iter().map(|run| Member { subject: run, run: &run.run, known: run.differs_from() }).collect();
-    let found = explore_all(&members, setting);
+    let (seen, from) = match args.explore.prove.then(|| prove_all(&members, setting, Limits::default())) {
+        Some(Ok(proved)) => (Seen::of_proof(proved.proof), proved.from),
+        Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
+        Some(Err(NoProof::TooMany)) | None => {
+            let found = explore_all(&members, setting);
+            (Seen::of_outcome(found.outcome), found.from)
+        }
+    };
     let mut findings = Vec::new();
     for invariant in Invariant::ALL {
         let name = invariant.name();
-        let from = found.from.get(name).and_then(|run| runs.get(*run));
-        if let (Some(finding), Some(run)) = (found.outcome.findings.get(name), from) {
+        let from = from.get(name).and_then(|run| runs.get(*run));
+        if let (Some(finding), Some(run)) = (seen.finding(invariant), from) {
             let told = case(stage, run, model, setting.loss).counterexample(finding, |spec| images.replay_line(spec));
             findings
                 .push(told.map_err(|e| CliError::internal(format!("a finding of {name} cannot be reproduced: {e}")))?);
         }
     }
     let claims = |i| claims(stage.strategy(), model.name(), setting.loss, i);
-    let cell = cell(stage.strategy(), &stage.pair().workload.name, &Seen::of_outcome(found.outcome), setting, claims);
+    let cell = cell(stage.strategy(), &stage.pair().workload.name, &seen, setting, claims);
     let interleavings = Some(told(search, coverage, &runs));
     Ok(Cell { findings, interleavings, seconds: watch.map(Stopwatch::seconds), ..cell })
 }

@@ -11,6 +11,7 @@ use crate::check::Invariant;
 use crate::disk::crash::Loss;
 use crate::disk::model::{self, PersistenceModel};
 use crate::explore::Run;
+use crate::fs::trace::Call;
 use crate::report::case::Case;
 use crate::report::syncs::{Addition, Missing, Needed, SYNCS_VERSION, Site, Syncs, Told};
 use crate::strategy::durable;
@@ -68,22 +69,29 @@ struct Analysis<'a> {
 impl Analysis<'_> {
     fn document(&self) -> Result<Syncs, CliError> {
         let bar = progress(self.models.len() * self.workloads.len());
+        let taken: fn(&Call) -> bool = match (self.args.missing, self.args.orders) {
+            (true, _) => |_| false,
+            (_, true) => |_| true,
+            _ => Call::is_sync,
+        };
         let mut baselines: Vec<(&dyn PersistenceModel, Baseline)> = Vec::new();
         for model in &self.models {
             bar.set_message(format!("as it is, {}", model.name()));
-            baselines.push((*model, self.bench.baseline(*model, self.args.orders, || bar.inc(1)).map_err(internal)?));
+            baselines.push((*model, self.bench.baseline(*model, taken, || bar.inc(1)).map_err(internal)?));
         }
-        let mut syncs = Sites::new();
-        for (_, baseline) in &baselines {
-            for (site, places) in needs::syncs(baseline) {
-                syncs.entry(site).or_default().extend(places);
+        let (mut syncs, mut orders) = (None, None);
+        if !self.args.missing {
+            let mut sites = Sites::new();
+            for (_, baseline) in &baselines {
+                for (site, places) in needs::syncs(baseline) {
+                    sites.entry(site).or_default().extend(places);
+                }
             }
+            syncs = Some(self.sites(&sites, &baselines, &bar)?);
         }
-        let syncs = self.sites(&syncs, &baselines, &bar)?;
-        let orders = match self.args.orders {
-            true => Some(self.sites(&needs::orders(&self.bench).map_err(internal)?, &baselines, &bar)?),
-            false => None,
-        };
+        if self.args.orders {
+            orders = Some(self.sites(&needs::orders(&self.bench).map_err(internal)?, &baselines, &bar)?);
+        }
         let mut missing = Vec::new();
         for (model, baseline) in &baselines {
             missing.push(self.missing(*model, baseline, &bar)?);

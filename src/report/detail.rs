@@ -16,7 +16,8 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
     let states = |text: &str| format!("{}{}", if cell.is_counted { "" } else { "at most " }, magnitude(text));
     let coverage = match cell.coverage {
         Coverage::Proved => format!(
-            "proved: every crash state, after a restart too, and in recovery from a first crash, by {} executions",
+            "proved: every crash state,{} and in recovery from a first crash, by {} executions",
+            if cell.interleavings.is_some() { "" } else { " after a restart too," },
             grouped(cell.executions)
         ),
         Coverage::Exhaustive => {

@@ -26,8 +26,9 @@ pub struct Syncs {
     pub seed: String,
     /// The directory of the image that was pushed; nothing where it was generated.
     pub image: Option<String>,
-    /// The syncs that it makes.
-    pub syncs: Vec<Site>,
+    /// The syncs that it makes, unless only those that it lacks were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syncs: Option<Vec<Site>>,
     /// The orders of two successive calls, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orders: Option<Vec<Site>>,
@@ -140,25 +141,25 @@ impl Syncs {
     /// The document for people.
     pub fn to_text(&self) -> String {
         let mut out =
-            format!("{STRONG}{}{STRONG:#}: {}; seed {}\n\n", self.strategy, self.workloads.join(", "), self.seed);
-        let columns = self.models.iter().enumerate().map(|(i, model)| format!("{} {model}", i + 1));
-        out.push_str(&wrapped(&columns.collect::<Vec<_>>().join("  "), 0));
-        out.push('\n');
-        self.table(&mut out, "Syncs that it makes", &self.syncs);
-        if let Some(orders) = &self.orders {
-            self.table(&mut out, "Orders of successive calls", orders);
+            format!("{STRONG}{}{STRONG:#}: {}; seed {}\n", self.strategy, self.workloads.join(", "), self.seed);
+        if self.syncs.is_some() {
+            let columns = self.models.iter().enumerate().map(|(i, model)| format!("{} {model}", i + 1));
+            let _ = writeln!(out, "\n{}", wrapped(&columns.collect::<Vec<_>>().join("  "), 0));
         }
+        let tables = [("Syncs that it makes", &self.syncs), ("Orders of successive calls", &self.orders)];
+        for (title, sites) in tables {
+            sites.iter().for_each(|sites| self.table(&mut out, title, sites));
+        }
+        let sites = || self.syncs.iter().chain(&self.orders).flatten();
         for letter in [Needed::Needed, Needed::NotNeeded, Needed::Unknown, Needed::ByProgram] {
-            let sites = self.syncs.iter().chain(self.orders.iter().flatten());
-            if sites.clone().any(|site| site.needs.values().any(|need| *need == letter)) {
+            if sites().any(|site| site.needs.values().any(|need| *need == letter)) {
                 let _ = writeln!(out, "{}  {}", letter.letter(), letter.words());
             }
         }
         for missing in &self.missing {
             out.push_str(&missing.to_text());
         }
-        let sites = self.syncs.iter().chain(self.orders.iter().flatten());
-        let mut told = sites.filter_map(|site| Some((site, site.counterexample.as_ref()?))).peekable();
+        let mut told = sites().filter_map(|site| Some((site, site.counterexample.as_ref()?))).peekable();
         if told.peek().is_some() {
             let _ = writeln!(out, "\n{STRONG}The smallest counterexample without each{STRONG:#}");
         }
@@ -222,12 +223,14 @@ impl Missing {
                 let _ = writeln!(out, "{}; {fewer}", counted(n as u64, "sync"));
             }
         }
-        for (i, set) in self.sets.iter().filter(|set| !set.is_empty()).enumerate() {
-            if i > 0 {
-                out.push_str("  or\n");
-            }
-            for one in set {
-                out.push_str(&wrapped(&format!("{}: {}, then {}", one.operation, one.after, one.sync), 4));
+        let in_all = |one: &&Addition| self.sets.iter().all(|set| set.contains(one));
+        let told = |one: &Addition| wrapped(&one.to_text(), 4);
+        out.extend(self.sets.iter().take(1).flatten().filter(in_all).map(told));
+        for (i, set) in self.sets.iter().enumerate() {
+            let mut others = set.iter().filter(|one| !in_all(one)).peekable();
+            if others.peek().is_some() {
+                out.push_str(if i == 0 { "  and either\n" } else { "  or\n" });
+                out.extend(others.map(told));
             }
         }
         if !self.is_all && !self.gave_up {
@@ -242,6 +245,13 @@ impl Missing {
             out.push_str(&told.to_text());
         }
         out
+    }
+}
+
+impl Addition {
+    fn to_text(&self) -> String {
+        let Self { operation, after, sync } = self;
+        if operation == after { format!("{operation}: {sync}") } else { format!("{operation}: {after}, then {sync}") }
     }
 }
 

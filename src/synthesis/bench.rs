@@ -101,14 +101,14 @@ impl<'a, P: Protocol> Bench<'a, P> {
         }
     }
 
-    /// What the strategy does as it is. What it breaks is of interest only where there is something to take away: a
-    /// sync, or with `orders` the order of any calls.
+    /// What the strategy does as it is; and what that breaks, where it makes a call of the kind that is to be `taken`
+    /// from it.
     ///
     /// Errors: a finding cannot be shown again, or the workload cannot be run.
     pub fn baseline(
         &self,
         model: &dyn PersistenceModel,
-        orders: bool,
+        taken: fn(&Call) -> bool,
         mut done: impl FnMut(),
     ) -> Result<Baseline, String> {
         let mut baseline = Baseline::default();
@@ -117,15 +117,15 @@ impl<'a, P: Protocol> Bench<'a, P> {
             let run = Run::of(&noting)?;
             cuts(&run.log).par_iter().for_each(|cut| drop(run.restarted(&noting, *cut)));
             explore(&noting, &run, self.setting(model));
-            let makes_syncs = noting.roles().values().any(Call::is_sync);
+            let calls = noting.roles();
             let broken =
-                match (makes_syncs || orders).then(|| prove(&noting, &run, self.setting(model), Limits::default())) {
+                match calls.values().any(taken).then(|| prove(&noting, &run, self.setting(model), Limits::default())) {
                     Some(Ok(proof)) => Some(proof.findings.into_keys().collect()),
                     None | Some(Err(NoProof::TooMany)) => None,
                     Some(Err(e @ NoProof::NotAgain { .. })) => return Err(e.to_string()),
                 };
             baseline.broken.push(broken);
-            baseline.roles.push(noting.roles());
+            baseline.roles.push(calls);
             done();
         }
         Ok(baseline)

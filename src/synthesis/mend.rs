@@ -73,7 +73,9 @@ struct Search<'a, P> {
     model: &'a dyn PersistenceModel,
     candidates: Vec<Addition>,
     /// By workload: those that make a difference to its run, or to what comes after a crash.
-    telling: Vec<Vec<usize>>,
+    telling: Vec<Set>,
+    /// Whether each sync forces what it forces, whatever other syncs there are: so where crash states are one family.
+    adds_up: bool,
     /// Each with the invariant that it is made for.
     demands: Vec<(&'static str, Demand)>,
     found: Mended,
@@ -106,14 +108,13 @@ impl<P: Protocol> Bench<'_, P> {
                 .collect()
         };
         let telling = baseline.roles.iter().map(telling).collect();
-        // Where a crash state is cut off by two syncs together, and by neither alone, less might do than what is found.
-        let found = Mended { is_smallest: self.is_independent(model), ..Mended::default() };
-        let mut search = Search { bench: self, model, candidates, telling, demands: Vec::new(), found };
-        let mut safe: Vec<Set> = Vec::new();
+        let (adds_up, found) = (self.adds_up(model), Mended::default());
+        let mut search = Search { bench: self, model, candidates, telling, adds_up, demands: Vec::new(), found };
+        let (mut safe, mut is_all): (Vec<Set>, bool) = (Vec::new(), false);
         loop {
             let next = cover::smallest(search.demands.iter().map(|(_, demand)| demand), &safe);
             let Some(set) = next.filter(|set| safe.first().is_none_or(|known| known.len() == set.len())) else {
-                search.found.is_all = true;
+                is_all = true;
                 break;
             };
             if safe.len() == limit {
@@ -128,14 +129,16 @@ impl<P: Protocol> Bench<'_, P> {
                 }
             };
             let is_safe = breaches.is_empty();
-            for breach in breaches {
-                search.learn(&set, breach)?;
-            }
+            search.learn_all(&set, breaches)?;
             if is_safe {
                 safe.push(set);
             }
         }
         let mut found = search.found;
+        // What a demand says of a single sync was tried, of several together it was concluded.
+        let size = safe.first().map_or(0, Set::len);
+        found.is_smallest = adds_up || size <= 2;
+        found.is_all = is_all && (adds_up || size <= 1);
         let named = |set: Set| set.into_iter().map(|i| search.candidates[i].clone()).collect();
         found.sets = if found.gave_up { Vec::new() } else { safe.into_iter().map(named).collect() };
         Ok(found)
@@ -143,8 +146,8 @@ impl<P: Protocol> Bench<'_, P> {
 }
 
 impl<P: Protocol> Bench<'_, P> {
-    /// Whether each sync forces what it forces, whatever other syncs there are: so where crash states are one family.
-    fn is_independent(&self, model: &dyn PersistenceModel) -> bool {
+    /// As [`Search::adds_up`].
+    fn adds_up(&self, model: &dyn PersistenceModel) -> bool {
         self.subjects.iter().all(|subject| {
             Run::of(subject).is_ok_and(|run| {
                 let space = Space::new(run.base, run.log.clone(), model);
@@ -186,8 +189,20 @@ impl<P: Protocol> Search<'_, P> {
         Ok(Some(Vec::new()))
     }
 
-    /// Demands a sync that does not allow a breach, or gives its invariant up.
-    fn learn(&mut self, set: &Set, breach: Breach) -> Result<(), NoProof> {
+    /// Learns from what was seen: of breaches that are one crash, from one.
+    fn learn_all(&mut self, set: &Set, breaches: Vec<Breach>) -> Result<(), NoProof> {
+        let mut known: Vec<(usize, Crash)> = Vec::new();
+        for breach in breaches {
+            let crash = (breach.workload, Crash::from(&breach.finding));
+            if !known.contains(&crash) && self.learn(set, breach)? {
+                known.push(crash);
+            }
+        }
+        Ok(())
+    }
+
+    /// Demands a sync that does not allow a breach, or gives its invariant up. Tells whether there is a demand.
+    fn learn(&mut self, set: &Set, breach: Breach) -> Result<bool, NoProof> {
         let (workload, invariant) = (breach.workload, breach.finding.invariant);
         let not_again = |why: String| NoProof::NotAgain { invariant, why };
         let subject = self.bench.altered(workload, breach.alteration.clone());
@@ -196,32 +211,49 @@ impl<P: Protocol> Search<'_, P> {
             Carried::new(&subject, &run, self.model, &breach.finding).map_err(|e| not_again(e.to_string()))?;
         let persists = |set: &Set| {
             let altered = self.bench.altered(workload, self.alteration(set));
-            Run::of(&altered).is_ok_and(|run| carried.persists(&altered, &run, self.model))
+            Run::of(&altered).is_ok_and(|run| carried.on(&altered, &run, self.model).is_some())
         };
         let given = fewest(set, &persists);
-        let telling: Vec<usize> = self.telling[workload].iter().copied().filter(|i| !set.contains(i)).collect();
-        let with = |more: &Set| given.union(more).copied().collect::<Set>();
-        let helps = |more: &Set| !persists(&with(more));
-        let mut options: Vec<Set> = telling.par_iter().map(|i| Set::from([*i])).filter(&helps).collect();
-        let all: Set = telling.iter().copied().collect();
-        if options.is_empty() && helps(&all) {
+        let helps = |more: &Set| !persists(&given.union(more).copied().collect());
+        let telling: Set = self.telling[workload].difference(set).copied().collect();
+        let mut options = self.helpful(&telling, &helps);
+        if options.is_empty() && helps(&telling) {
             // Only several together help: some of them, perhaps not the fewest.
-            options.push(fewest(&all, &helps));
+            options.push(fewest(&telling, &helps));
         }
-        self.found.is_smallest &= options.iter().all(|option| option.len() == 1);
         if options.is_empty() && given.is_empty() {
-            let found = self.without_additions(workload, breach.finding, &carried).map_err(not_again)?;
+            let alteration = Alteration::default();
+            let subject = self.bench.altered(workload, alteration.clone());
+            let on =
+                |run| carried.on(&subject, &run, self.model).ok_or("it is not there without added syncs".to_owned());
+            let finding = Run::of(&subject).and_then(on).map_err(not_again)?;
             // What it demanded so far is not needed for the others.
             self.demands.retain(|(of, _)| *of != invariant);
-            self.found.beyond.entry(invariant).or_insert(found);
-            return Ok(());
+            self.found.beyond.entry(invariant).or_insert(Breach { workload, alteration, finding });
+            return Ok(false);
         }
         self.found.counterexamples += 1;
         let demand = Demand { given, options };
         if !self.demands.iter().any(|(_, known)| *known == demand) {
             self.demands.push((invariant, demand));
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Those that help alone. Where syncs add up, none does of many that do not help together.
+    fn helpful(&self, all: &Set, helps: &(dyn Fn(&Set) -> bool + Sync)) -> Vec<Set> {
+        if !self.adds_up {
+            let singles: Vec<Set> = all.iter().map(|one| Set::from([*one])).collect();
+            return singles.into_par_iter().filter(helps).collect();
+        }
+        let Some(middle) = all.iter().nth(all.len() / 2).filter(|_| helps(all)) else { return Vec::new() };
+        let mut low = all.clone();
+        let high = low.split_off(middle);
+        if low.is_empty() {
+            return vec![high];
+        }
+        let (low, high) = rayon::join(|| self.helpful(&low, helps), || self.helpful(&high, helps));
+        [low, high].concat()
     }
 }
 
@@ -238,16 +270,4 @@ fn fewest(all: &Set, is_so: &dyn Fn(&Set) -> bool) -> Set {
         }
     }
     some
-}
-
-impl<P: Protocol> Search<'_, P> {
-    /// A finding on the strategy as it is.
-    fn without_additions(&self, workload: usize, finding: Finding<Probe>, carried: &Carried) -> Result<Breach, String> {
-        let alteration = Alteration::default();
-        let subject = self.bench.altered(workload, alteration.clone());
-        let run = Run::of(&subject)?;
-        let crash = carried.crash(&subject, &run).ok_or("there is no such crash without added syncs")?;
-        let Crash { restarted_at, cut, lost, in_recovery } = crash;
-        Ok(Breach { workload, alteration, finding: Finding { restarted_at, cut, lost, in_recovery, ..finding } })
-    }
 }

@@ -81,8 +81,8 @@ Exit codes:
 Examples:
   pullplug syncs --strategy durable --model posix
       which of its syncs are needed
-  pullplug syncs --strategy distribution-3.1 --model btrfs,posix --workloads push --json
-      which it lacks, for programs
+  pullplug syncs --strategy distribution-3.1 --model btrfs,posix --workloads push --missing
+      which it lacks
   pullplug syncs --strategy durable --model ext4-ordered --orders
       and which of its calls may change places";
 
