@@ -1,7 +1,7 @@
 //! What the recorded disk holds, the log of what was written to it, and the disks that a power cut may leave of that.
 //!
 //! Kept by pages, and only those that were ever written: an image costs what it changed. What was never written reads
-//! as [`FILL`], so that zeros in a file are zeros which a file system has put there.
+//! as `FILL`, so that zeros in a file are zeros which a file system has put there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
