@@ -108,7 +108,7 @@ fn ends(call: &Call, ending: &str) -> bool {
 #[test]
 fn what_was_forgotten_is_what_is_missing() {
     let (link, link_dir) = ("_layers/sha256/HEX/link.ID.tmp", "_layers/sha256/HEX");
-    assert_eq!(lacks(|_| false), [[String::new(); 0]], "nothing");
+    assert_eq!(lacks(|_| false), [Vec::<String>::new()], "nothing");
     // The bytes before the name: only a sync between the two will do.
     let bytes = format!("commit: write {link}, then fsync of the file");
     assert_eq!(lacks(|call| ends(call, "_layers/sha256/HEX/link.ID.tmp")), [[bytes.clone()]]);
