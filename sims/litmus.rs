@@ -228,6 +228,16 @@ fn fsync_stops_at_the_own_last_change() {
 }
 
 #[test]
+fn syncfs_of_overwrites() {
+    litmus(
+        "syncfs_of_overwrites",
+        "syncfs of nothing but overwrites: xfs has no log to write, and does not flush the disk's cache.",
+        "create a; append a 1024 A",
+        "write a 0 1024 B; syncfs",
+    );
+}
+
+#[test]
 fn syncfs() {
     litmus(
         "syncfs",

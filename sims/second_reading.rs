@@ -226,7 +226,14 @@ fn needs(model: &str, log: &[Record], all: &[Piece], earlier: &Piece, later: &Pi
 /// Whether the sync that is record `at` forces `piece`: the column "what a sync forces".
 fn forces(model: &str, log: &[Record], all: &[Piece], at: usize, piece: &Piece) -> bool {
     let (inode, is_file) = match log[at].what {
-        What::SyncFs => return piece.record < at,
+        What::SyncFs => {
+            // "Overwrites that come alone are written and may be lost."
+            let is_sync = |r: &Record| matches!(r.what, What::SyncFs | What::SyncFile(_) | What::SyncDir(_));
+            let changes = |r: &Record| r.effects().iter().any(|e| !matches!(e, Effect::Block { .. }));
+            let news = log[..at].iter().rev().take_while(|r| !is_sync(r)).any(changes);
+            let flushes = news || !matches!(model, "xfs" | "posix" | "posix-split-rename");
+            return piece.record < at && (flushes || changes(&log[piece.record]));
+        }
         What::SyncFile(inode) => (inode, true),
         What::SyncDir(inode) => (inode, false),
         _ => return false,

@@ -183,7 +183,7 @@ pub trait Fs: Clone + Send + Sync + 'static {
     /// about the directory's own name in its parent. After an error nothing is known about any of them.
     fn sync_dir(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
 
-    /// syncfs: everything that was done before the call survives. Slow on a busy disk: never on a request's path.
+    /// syncfs: all before the call survives (overwrites that come alone may not, on xfs). Slow: never on a request's path.
     fn sync_fs(&self) -> impl Future<Output = Result<()>> + Send;
 }
 

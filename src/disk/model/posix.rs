@@ -1,10 +1,11 @@
 //! `posix`: what the standard promises, and no more.
 //!
 //! Nothing is ordered but effects on one object; a rename is atomic. fsync of a file forces its bytes and its length,
-//! not its name; fsync of a directory forces its entries, removals included; syncfs forces everything. A block under a
-//! grown length may be zeros or stale bytes.
+//! not its name; fsync of a directory forces its entries, removals included; syncfs, which the standard does not know,
+//! forces everything but overwrites that come alone (see `xfs`). A block under a grown length may be zeros or stale
+//! bytes.
 
-use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, one_family};
+use super::{Family, PersistenceModel, Preds, Timeline, force, force_by_syncfs, force_data, one_family};
 use crate::disk::effect::{Cut, What};
 use crate::disk::space::{Bits, Space};
 
@@ -38,7 +39,7 @@ pub(super) fn forces(timeline: Timeline<'_>, at: usize, what: &What, forced: &mu
     match *what {
         What::SyncFile(inode) => force_data(timeline, at, inode, forced),
         What::SyncDir(dir) => force(timeline, at, forced, |a| a.changes_dir(dir)),
-        What::SyncFs => force_all(timeline, at, forced),
+        What::SyncFs => force_by_syncfs(timeline, at, forced),
         What::Effects(_) | What::SyncFailed(_) | What::CloseTruncated(_) | What::Mark(_) => {}
     }
 }

@@ -3,13 +3,14 @@
 //! A file cut off before its sync has length 0, never zeros at full length (measured). Overwrites are free. A rename
 //! flushes nothing; a file that was truncated to 0 and rewritten is flushed at its close, ahead of what is logged
 //! after. (A file that was empty anyway lost nothing by the truncation, and is not flushed: the weaker reading.) fsync
-//! forces the inode's bytes and length and every logged effect up to its own last one.
+//! forces the inode's bytes and length and every logged effect up to its own last one. syncfs flushes the disk's cache
+//! only if the log has something to write: overwrites that come alone are written and may be lost (measured).
 
 use super::{
-    Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_flush_at_close,
+    Family, PersistenceModel, Preds, Timeline, force_by_syncfs, force_journalled, one_family, order_flush_at_close,
     order_growth_after_blocks, order_metadata,
 };
-use crate::disk::effect::Cut;
+use crate::disk::effect::{Cut, What};
 use crate::disk::space::{Atom, Piece, Space};
 
 /// The model `xfs`.
@@ -39,6 +40,9 @@ impl PersistenceModel for Xfs {
     }
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
-        one_family(space, cut, force_journalled)
+        one_family(space, cut, |timeline, at, what, forced| match what {
+            What::SyncFs => force_by_syncfs(timeline, at, forced),
+            _ => force_journalled(timeline, at, what, forced),
+        })
     }
 }
