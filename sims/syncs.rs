@@ -1,16 +1,21 @@
 //! Which syncs are needed, and which are missing: by the library, and by the program as its users meet it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use pullplug::disk::effect::{Record, What};
 use pullplug::disk::model;
+use pullplug::explore::interleave::search::Search;
 use pullplug::fs::trace::Call;
 use pullplug::synthesis::bench::Answer;
-use pullplug::synthesis::roles::{START, general, steps};
+use pullplug::synthesis::roles::{START, general, generalised, steps};
 use pullplug::synthesis::{Addition, Alteration, Bench};
-use pullplug::workload::Workload;
 use pullplug::workload::image::Image;
 use pullplug::workload::op::Op;
+use pullplug::workload::pair::{PAIRS, Pair};
 use pullplug::workload::subject::RegistrySubject;
+use pullplug::workload::together::Stage;
+use pullplug::workload::{NAMES, Workload};
 use rayon::prelude::*;
 
 use crate::cli::expect;
@@ -60,6 +65,36 @@ fn durable_makes_no_sync_too_many() {
         text.write_str(&line).unwrap();
     }
     assert_snapshot("syncs-durable", &text);
+}
+
+/// Two clients at once make no sync that one alone does not make, and needs: none is there for pairs only.
+#[test]
+fn pairs_make_no_other_syncs() {
+    let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[]));
+    let mut alone: BTreeSet<String> = BTreeSet::new();
+    for name in NAMES {
+        let subject = RegistrySubject::new("durable", Workload::named(name, &first, &second).unwrap()).unwrap();
+        let syncs = steps(&subject).unwrap().into_iter().filter(|step| step.is_sync);
+        // The root has no name in a log.
+        alone.extend(syncs.map(|step| step.role.call.trim_end_matches(" .").to_owned()));
+    }
+    for pair in PAIRS {
+        let stage = Stage::new("durable".to_owned(), Pair::named(pair, &first, &second).unwrap()).unwrap();
+        let search = Search { preemptions: 1, reduce: true };
+        let (runs, _) = search.all(|schedule| stage.run(schedule)).unwrap();
+        let syncs = |record: &&Record| matches!(record.what, What::SyncFile(_) | What::SyncDir(_) | What::SyncFs);
+        let made = runs.iter().flat_map(|run| run.run.log.iter().filter(syncs)).map(|record| generalised(&record.call));
+        let others: BTreeSet<String> = made.filter(|call| !alone.contains(call)).collect();
+        assert!(others.is_empty(), "{pair}: {others:?}");
+    }
+}
+
+/// Every pair of successive calls of a push, swapped, and what that breaks or is proved not to break.
+#[test]
+#[ignore = "hundreds of proofs: for release builds"]
+fn orders_of_a_push() {
+    let args = ["syncs", "--strategy", "durable", "--workloads", "push", "--orders", "--layer-bytes", "0"];
+    assert_snapshot("syncs-orders-push", &expect(&args, 0));
 }
 
 /// What is needed and what is not, proved, under every model.

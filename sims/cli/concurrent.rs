@@ -15,6 +15,16 @@ const PUSH_GC: [&str; 9] = [
     "1",
 ];
 
+/// The race that distribution 2.8 is known for: a push finds an old blob, a collection takes it, and the push links it
+/// all the same. No power needs to fail.
+#[test]
+fn distribution_2_8_collects_what_is_being_pushed() {
+    let args = PUSH_GC.map(|word| if word == "distribution-3.1" { "distribution-2.8" } else { word });
+    let found = expect(&args, 1);
+    assert_snapshot("concurrent-push-gc-2.8", &found);
+    assert!(found.contains("\n  lost      nothing\n"), "{found}");
+}
+
 /// On a file system that keeps everything in order nothing but the other client can be to blame.
 #[test]
 fn a_collection_takes_what_a_push_has_just_found() {

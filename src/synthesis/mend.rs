@@ -5,8 +5,14 @@
 //! it is proved that nothing does, there is no smaller set: every smaller one leaves a known counterexample as it is.
 //! Where no candidate helps against a counterexample, nor all at once, its invariant is beyond help by syncs.
 //!
-//! A sync may also make a crash state: under `btrfs` a log holds what was synced, and not what came before it. So a
-//! demand may be given some of the candidates: it is one only for those who choose these.
+//! Where crash states are one family, syncs **add up**: what one forces does not depend on the others, and what is
+//! allowed stays. More syncs leave fewer states, and of many that do not help together none does: those that do are
+//! looked for by halves. Demands are exact then, and so is what is said of sizes.
+//!
+//! Under `btrfs` a sync may also make a crash state: a log holds what was synced, and not what came before it. So each
+//! candidate is tried alone, against what becomes of the counterexample with it ([`super::persists`]), and a demand may be
+//! given some of the candidates: it is one only for those who choose these. What several candidates do together is
+//! concluded from what each does, and so nothing smaller is certain not to do but no sync at all, or one.
 //!
 //! Candidates are syncs of files and directories right after any call that changes them, and a syncfs when a process
 //! starts, which is for what a killed one left.
@@ -98,18 +104,8 @@ impl<P: Protocol> Bench<'_, P> {
         if baseline.broken.iter().all(is_safe) {
             return Ok(Mended { sets: vec![Vec::new()], is_all: true, is_smallest: true, ..Mended::default() });
         }
-        let candidates = candidates(baseline);
-        let telling = |roles: &BTreeMap<_, _>| {
-            candidates
-                .iter()
-                .enumerate()
-                .filter(|(_, a)| a.what == What::All || roles.contains_key(&a.after))
-                .map(|(i, _)| i)
-                .collect()
-        };
-        let telling = baseline.roles.iter().map(telling).collect();
-        let (adds_up, found) = (self.adds_up(model), Mended::default());
-        let mut search = Search { bench: self, model, candidates, telling, adds_up, demands: Vec::new(), found };
+        let adds_up = self.adds_up(model);
+        let mut search = Search::new(self, baseline, model, adds_up);
         let (mut safe, mut is_all): (Vec<Set>, bool) = (Vec::new(), false);
         loop {
             let next = cover::smallest(search.demands.iter().map(|(_, demand)| demand), &safe);
@@ -157,7 +153,17 @@ impl<P: Protocol> Bench<'_, P> {
     }
 }
 
-impl<P: Protocol> Search<'_, P> {
+impl<'a, P: Protocol> Search<'a, P> {
+    fn new(bench: &'a Bench<'a, P>, baseline: &Baseline, model: &'a dyn PersistenceModel, adds_up: bool) -> Self {
+        let candidates = candidates(baseline);
+        let telling = |roles: &BTreeMap<_, _>| {
+            let tells = |a: &Addition| a.what == What::All || roles.contains_key(&a.after);
+            candidates.iter().enumerate().filter(|(_, a)| tells(a)).map(|(i, _)| i).collect()
+        };
+        let telling = baseline.roles.iter().map(telling).collect();
+        Self { bench, model, candidates, telling, adds_up, demands: Vec::new(), found: Mended::default() }
+    }
+
     fn alteration(&self, set: &Set) -> Alteration {
         Alteration::adding(set.iter().map(|i| &self.candidates[*i]))
     }
@@ -270,4 +276,35 @@ fn fewest(all: &Set, is_so: &dyn Fn(&Set) -> bool) -> Set {
         }
     }
     some
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::model::Posix;
+    use crate::workload::Workload;
+    use crate::workload::image::Image;
+    use crate::workload::subject::RegistrySubject;
+
+    /// Where syncs add up, more of them leave fewer crash states: who looks by halves finds what trying each finds.
+    #[test]
+    fn halves_find_what_each_alone_does() {
+        let image = Image::generated(1, "v1".parse().unwrap(), &[]);
+        let push = Workload::named("push", &image, &image).unwrap();
+        let subjects = [RegistrySubject::new("distribution-3.1", push).unwrap()];
+        let bench = Bench { subjects: &subjects, seed: 1 };
+        let baseline = bench.baseline(&Posix, |_| false, || {}).unwrap();
+        assert!(bench.adds_up(&Posix) && !bench.adds_up(&crate::disk::model::Btrfs));
+        let demands = |adds_up| {
+            let mut search = Search::new(&bench, &baseline, &Posix, adds_up);
+            let breaches = search.breaches(&Set::new(), &|_| true).unwrap().unwrap();
+            search.learn_all(&Set::new(), breaches).unwrap();
+            assert!(search.found.beyond.contains_key("upload-offset-true"));
+            search.demands
+        };
+        let by_halves = demands(true);
+        assert_eq!(by_halves, demands(false));
+        let sizes: Vec<usize> = by_halves.iter().map(|(_, demand)| demand.options.len()).collect();
+        assert!(sizes.contains(&1) && sizes.iter().any(|size| *size > 1), "{sizes:?}");
+    }
 }
