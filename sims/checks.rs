@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use pullplug::check::Invariant;
+use pullplug::check::read::Object;
 use pullplug::disk::SimFs;
 use pullplug::disk::tree::Tree;
 use pullplug::env::{World, run_now};
@@ -375,7 +376,7 @@ fn a_collection_that_removes_nothing_is_caught() {
 fn a_recovery_that_takes_something_is_caught() {
     let bed = Bed::all("distribution-3.1", "push");
     let marks = Workload::serial_marks(bed.marks);
-    let is_recovery = |p: &Probe| matches!(p, Probe::Recovery(_));
+    let is_recovery = |p: &Probe| matches!(p, Probe::Recovery(Some(Object::Tag(..))));
     let probe = probe::probes(&bed.workload, &bed.sessions, &marks, &[]).into_iter().find(is_recovery).unwrap();
     let look = |index: u64| {
         let gone = Nth::new(index, Action::Fail(ErrorKind::NotFound), |call| call.path() == current());

@@ -75,6 +75,21 @@ fn without_a_command_it_compares() {
 }
 
 #[test]
+fn cells_are_covered_unless_a_sample_is_asked_for() {
+    let names = ["--strategies", "durable", "--models", "journal", "--workloads", "delete", "--json"];
+    let coverage = |extra: &[&str]| {
+        let document: Value = serde_json::from_str(&expect(&[&names[..], extra].concat(), 0)).unwrap();
+        document["cells"][0]["coverage"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(coverage(&[]), "proved");
+    assert_eq!(coverage(&["--prove", "--budget", "50"]), "proved");
+    for sampled in [&["--sample"][..], &["--budget", "50"]] {
+        assert_ne!(coverage(sampled), "proved", "{sampled:?}");
+    }
+    expect(&[&names[..], &["--prove", "--sample"]].concat(), 2);
+}
+
+#[test]
 fn the_document_says_what_it_promises() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("report.json");

@@ -22,6 +22,7 @@ mod lazy;
 mod litmus;
 mod litmus_btrfs;
 mod litmus_names;
+mod litter;
 mod measured;
 mod models;
 mod notify;

@@ -1,13 +1,19 @@
 //! What a proof costs: what a probe does not ask does not multiply, and what would cost too much is given up.
 
 use num_bigint::BigUint;
+use pullplug::check::contents::Contents;
 use pullplug::disk::SimFs;
 use pullplug::disk::crash::Loss;
-use pullplug::disk::model::Posix;
+use pullplug::disk::model::{Ext4Ordered, PersistenceModel, Posix};
 use pullplug::env::run_now;
 use pullplug::explore::lazy::{Limits, NoProof, Proof, prove};
 use pullplug::explore::{Budget, Observation, Run, Setting, Subject};
 use pullplug::fs::{FileExt, FileKind, Fs, OpenMode};
+use pullplug::oci::Name;
+use pullplug::workload::Workload;
+use pullplug::workload::image::Image;
+use pullplug::workload::op::Op;
+use pullplug::workload::subject::RegistrySubject;
 
 use crate::script::{Player, calls};
 
@@ -100,4 +106,78 @@ fn what_hangs_together_is_given_up_in_time() {
     let limits = Limits { executions: 500, ..Limits::default() };
     assert_eq!(proof(10, true, limits), Err(NoProof::TooMany));
     assert!(proof(10, false, limits).is_ok(), "one by one they are not many");
+}
+
+/// A registry of which no client comes back after a restart.
+struct Deserted(RegistrySubject);
+
+impl Subject for Deserted {
+    type Probe = <RegistrySubject as Subject>::Probe;
+
+    fn prepare(&self, disk: &SimFs) -> Result<(), String> {
+        self.0.prepare(disk)
+    }
+
+    fn run(&self, disk: &SimFs) -> Result<(), String> {
+        self.0.run(disk)
+    }
+
+    fn recover(&self, disk: &SimFs) -> Result<(), String> {
+        self.0.recover(disk)
+    }
+
+    fn restart(&self, _: &SimFs, _: usize) -> Result<(), String> {
+        Err("nobody goes on".to_owned())
+    }
+
+    fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Self::Probe> {
+        self.0.probes(marks, paths)
+    }
+
+    fn evaluate(&self, probe: &Self::Probe, disk: &SimFs) -> Vec<Observation> {
+        self.0.evaluate(probe, disk)
+    }
+}
+
+/// An image of its own is pushed to each of so many repositories.
+fn pushes(repositories: u64) -> Workload {
+    let image = |seed| Image::generated(seed, "v1".parse().unwrap(), &[600]);
+    let mut all =
+        Workload { name: "pushes".to_owned(), setup: Vec::new(), ops: Vec::new(), contents: Contents::default() };
+    for at in 0..repositories {
+        let one = Workload::named("push", &image(at), &image(100 + at)).unwrap();
+        let name: Name = format!("lib/app{at}").parse().unwrap();
+        let uploads = 10 * at as u32;
+        for mut op in one.ops {
+            match &mut op {
+                Op::StartUpload { repo, upload, .. } => (*repo, *upload) = (name.clone(), *upload + uploads),
+                Op::Commit { upload } => *upload += uploads,
+                Op::PutManifest { repo, .. } => *repo = name.clone(),
+                other => panic!("a push does not {other}"),
+            }
+            all.ops.push(op);
+        }
+        for digest in one.contents.digests() {
+            all.contents.insert(digest.algorithm(), one.contents.get(digest).unwrap().clone());
+        }
+    }
+    all
+}
+
+#[test]
+fn ten_repositories_of_a_registry_cost_ten_times_what_one_does() {
+    let models: [(&str, &dyn PersistenceModel); 2] = [("distribution-3.1", &Posix), ("durable", &Ext4Ordered)];
+    for (strategy, model) in models {
+        let proof = |repositories| {
+            let subject = Deserted(RegistrySubject::new(strategy, pushes(repositories)).unwrap());
+            let run = Run::of(&subject).unwrap();
+            let budget = Budget { states: 0, recovery_states: 0, restart_states: 0 };
+            let setting = Setting { model, loss: Loss::PowerCut, seed: 1, budget };
+            prove(&subject, &run, setting, Limits::default()).unwrap()
+        };
+        let (one, ten) = (proof(1), proof(10));
+        println!("{strategy}: {} and {} executions", one.executions, ten.executions);
+        assert!(ten.executions <= 12 * one.executions, "{strategy}: {} {}", one.executions, ten.executions);
+        assert!(ten.crash_states.states > one.crash_states.states * 10_u32, "{strategy}");
+    }
 }

@@ -19,13 +19,13 @@ use pullplug::workload::subject::RegistrySubject;
 /// A layer of a few sectors: enough to be torn in every way.
 const LAYER_BYTES: usize = 2_500;
 
-fn subject(strategy: &str, workload: &str) -> RegistrySubject {
+pub fn subject(strategy: &str, workload: &str) -> RegistrySubject {
     let image = |seed| Image::generated(seed, "v1".parse().unwrap(), &[LAYER_BYTES]);
     RegistrySubject::new(strategy, Workload::named(workload, &image(1), &image(2)).unwrap()).unwrap()
 }
 
 /// Some states of every `stride`th cut: cut and survivors.
-fn some_states(space: &Space, model: &dyn PersistenceModel, stride: usize, of_a_cut: usize) -> Vec<(Cut, Bits)> {
+pub fn some_states(space: &Space, model: &dyn PersistenceModel, stride: usize, of_a_cut: usize) -> Vec<(Cut, Bits)> {
     let mut found = Vec::new();
     for cut in states::telling_cuts(space.records(), model, Loss::PowerCut).into_iter().step_by(stride) {
         for family in crash::families(space, model, Loss::PowerCut, cut) {

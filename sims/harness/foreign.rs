@@ -7,10 +7,10 @@ use pullplug::env::World;
 use pullplug::env::clock::UnixSeconds;
 use pullplug::fs::hooked::{Action, HookedFs};
 use pullplug::fs::trace::Call;
-use pullplug::fs::{Fs, OpenMode};
+use pullplug::fs::{Fs, FsExt, OpenMode};
 use pullplug::oci::{Digest, Name, Tag, UploadId};
 use pullplug::strategy::durable::Durable;
-use pullplug::strategy::{Blob, Body, CollectOptions, Collected, Link, Protocol, Result, Strategy};
+use pullplug::strategy::{Blob, Body, CollectOptions, Collected, Link, LitterSteps, Protocol, Result, Strategy};
 use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
 
 use super::message;
@@ -24,11 +24,24 @@ pub struct Hasty {
     pub spares: bool,
     /// The syncs that are left out.
     pub forgets: fn(&Call) -> bool,
+    /// How its litter collection goes wrong, if it goes by places.
+    pub misstep: Option<Misstep>,
+}
+
+/// What one step of litter collection does beside what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misstep {
+    /// Nothing.
+    None,
+    /// It removes a link of another place.
+    Outside,
+    /// It removes what a client was promised in its own.
+    Inside,
 }
 
 impl Hasty {
-    /// Nothing is left out.
-    pub const WHOLE: Self = Self { recovers: true, spares: true, forgets: |_| false };
+    /// `durable`, with nothing left out.
+    pub const WHOLE: Self = Self { recovers: true, spares: true, forgets: |_| false, misstep: None };
 }
 
 impl Protocol for Hasty {
@@ -37,16 +50,17 @@ impl Protocol for Hasty {
     }
 
     fn build<F: Fs>(&self, fs: F, world: World) -> Option<Box<dyn Strategy<F>>> {
-        let forgets = self.forgets;
+        let Self { recovers, spares, forgets, misstep } = *self;
         let hook = move |call: &Call| if call.is_sync() && forgets(call) { Action::Drop } else { Action::Run };
         let inner = Durable::new(HookedFs::with_hook(fs.clone(), hook), world);
-        Some(Box::new(Wrapped { fs, inner, recovers: self.recovers, spares: self.spares }))
+        Some(Box::new(Wrapped { fs, inner, recovers, spares, misstep }))
     }
 }
 
 struct Wrapped<F: Fs> {
     fs: F,
     inner: Durable<HookedFs<F>>,
+    misstep: Option<Misstep>,
     recovers: bool,
     spares: bool,
 }
@@ -81,6 +95,10 @@ macro_rules! passed_on {
                 self.inner.content_path(digest)
             }
 
+            fn litter_steps(&self) -> Option<&dyn LitterSteps> {
+                self.misstep.map(|_| self as &dyn LitterSteps)
+            }
+
             $(async fn $name(&self, $($arg: $ty),*) -> Result<$out> {
                 self.inner.$name($($arg),*).await
             })*
@@ -108,6 +126,29 @@ passed_on! {
     repositories() -> Vec<Name>;
     purge_uploads(before: UnixSeconds, dry_run: bool) -> u64;
     links_at(path: &str) -> Vec<Link>;
+}
+
+#[async_trait]
+impl<F: Fs> LitterSteps for Wrapped<F> {
+    fn is_place(&self, dir: &str) -> bool {
+        self.inner.is_place(dir)
+    }
+
+    async fn collect_litter_in(&self, place: &str) -> Result<u64> {
+        let removed = self.inner.collect_litter_in(place).await?;
+        let wrong = match self.misstep {
+            Some(Misstep::Outside) if place.contains("/blobs/") => {
+                Some("docker/registry/v2/repositories/lib/app/_manifests/tags/v1/current/link".to_owned())
+            }
+            Some(Misstep::Inside) if place.contains("/blobs/") => Some(format!("{place}/data")),
+            _ => None,
+        };
+        match wrong {
+            Some(path) if self.fs.exists(&path).await? => self.fs.unlink(&path).await?,
+            _ => {}
+        }
+        Ok(removed)
+    }
 }
 
 fn explorer(recovers: bool) -> Explorer<RegistrySubject<Hasty>> {

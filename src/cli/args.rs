@@ -131,13 +131,16 @@ pub struct Exploration {
     /// What is pushed, and how it is chosen.
     #[command(flatten)]
     pub input: Input,
-    /// Visit so many crash states of a cell, at most: half of them of the workload, a quarter after a process crash and
-    /// a restart, a quarter of recoveries. A few are always visited at every crash point
-    #[arg(long, value_name = "STATES", default_value_t = DEFAULT_BUDGET)]
-    pub budget: NonZeroU64,
-    /// Cover every crash state: of the workload, after a restart, and in the recovery from the workload's crashes. What
-    /// would take too long is a sample, as without
+    /// Visit crash states one by one, so many of a cell at most, instead of covering all: half of them of the workload, a
+    /// quarter after a process crash and a restart, a quarter of recoveries. A few are always visited at every crash
+    /// point. A cell that would take too long to cover is visited so in any case [default: 20000]
+    #[arg(long, value_name = "STATES")]
+    pub budget: Option<NonZeroU64>,
+    /// Visit crash states one by one, within the default budget
     #[arg(long)]
+    pub sample: bool,
+    /// Cover every crash state, though a budget is given for what would take too long
+    #[arg(long, conflicts_with = "sample")]
     pub prove: bool,
     /// How the machine stops
     #[arg(long, value_name = "HOW", value_enum, default_value_t = LossArg::PowerCut)]
@@ -151,6 +154,18 @@ pub struct Exploration {
     /// Say how long each cell took. Without it, the same seed gives the same bytes of output
     #[arg(long)]
     pub timings: bool,
+}
+
+impl Exploration {
+    /// How many crash states are visited, at most.
+    pub fn states(&self) -> u64 {
+        self.budget.unwrap_or(DEFAULT_BUDGET).get()
+    }
+
+    /// Whether every crash state is to be covered.
+    pub fn proves(&self) -> bool {
+        self.prove || (self.budget.is_none() && !self.sample)
+    }
 }
 
 /// What is pushed, and how it is chosen.

@@ -126,10 +126,10 @@ impl<'i> Scene<'i> {
         args: &Exploration,
         limits: Limits,
     ) -> Result<Cell, CliError> {
-        let budget = Budget::of(args.budget.get());
+        let budget = Budget::of(args.states());
         let setting = Setting { model, loss: args.loss.into(), seed: args.input.seed, budget };
         let watch = args.timings.then(Stopwatch::start);
-        let seen = match args.prove.then(|| prove(&self.subject, &self.run, setting, limits)) {
+        let seen = match args.proves().then(|| prove(&self.subject, &self.run, setting, limits)) {
             Some(Ok(proof)) => Seen::of_proof(proof),
             Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
             Some(Err(NoProof::TooMany)) | None => Seen::of_outcome(explore::explore(&self.subject, &self.run, setting)),
@@ -262,7 +262,7 @@ pub fn document(cells: Vec<Cell>, args: &Exploration, images: &Images) -> Docume
         cells,
         loss: Loss::from(args.loss).name(),
         seed: images.seed.to_string(),
-        budget: args.budget.get(),
+        budget: args.states(),
         image: images.dir.clone(),
     }
 }

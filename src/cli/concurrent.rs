@@ -32,11 +32,11 @@ pub fn explore(
     args: &ExploreArgs,
     images: &Images,
 ) -> Result<Cell, CliError> {
-    let Exploration { budget, loss, input, timings, .. } = &args.explore;
+    let Exploration { loss, input, timings, .. } = &args.explore;
     let watch = timings.then(Stopwatch::start);
     let search = Search { preemptions: usize::from(args.preemptions), reduce: true };
     let (runs, coverage) = search.all(|schedule| stage.run(schedule)).map_err(|e| CliError::internal(e.to_string()))?;
-    let states = (budget.get() / coverage.runs.max(1)).max(MIN_STATES_PER_RUN);
+    let states = (args.explore.states() / coverage.runs.max(1)).max(MIN_STATES_PER_RUN);
     let states = usize::try_from(states).unwrap_or(usize::MAX);
     let budget = Budget { states, recovery_states: 0, restart_states: 0 };
     let setting = Setting { model, loss: (*loss).into(), seed: input.seed, budget };

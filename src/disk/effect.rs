@@ -67,6 +67,15 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The inode that it changes.
+    pub fn changes(&self) -> Ino {
+        match self {
+            Self::Dentry { dir: inode, .. } | Self::Size { inode, .. } | Self::Block { inode, .. } => *inode,
+        }
+    }
+}
+
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {

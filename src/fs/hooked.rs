@@ -90,6 +90,8 @@ pub struct HookedFs<F: Fs> {
 
 struct Shared<H> {
     hook: Box<dyn Fn(&Call) -> Action + Send + Sync>,
+    /// Whether digests are asked of the file system underneath.
+    digests_below: bool,
     trace: Trace,
     delayed: Mutex<Vec<Delayed<H>>>,
 }
@@ -129,7 +131,22 @@ impl<F: Fs> HookedFs<F> {
 
     /// Records in `trace`, and asks `hook` about every call.
     pub fn with_trace(inner: F, trace: Trace, hook: impl Fn(&Call) -> Action + Send + Sync + 'static) -> Self {
-        Self { inner, shared: Arc::new(Shared { hook: Box::new(hook), trace, delayed: Mutex::default() }) }
+        Self::over(inner, trace, false, hook)
+    }
+
+    /// Asks `hook` about every call, and the file system underneath about digests: reads for these are not shown.
+    pub fn watched(inner: F, hook: impl Fn(&Call) -> Action + Send + Sync + 'static) -> Self {
+        Self::over(inner, Trace::default(), true, hook)
+    }
+
+    fn over(
+        inner: F,
+        trace: Trace,
+        digests_below: bool,
+        hook: impl Fn(&Call) -> Action + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Shared { hook: Box::new(hook), digests_below, trace, delayed: Mutex::default() };
+        Self { inner, shared: Arc::new(shared) }
     }
 
     /// The file system underneath; calls on it are neither shown to the hook nor recorded.
@@ -312,6 +329,9 @@ impl<F: Fs> File for HookedFile<F> {
     }
 
     async fn has_sha256(&self, sha256: &[u8]) -> Result<bool> {
+        if self.fs.shared.digests_below {
+            return self.file.has_sha256(sha256).await;
+        }
         Ok(self.sha256().await? == *sha256)
     }
 

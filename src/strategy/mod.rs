@@ -200,6 +200,11 @@ pub trait Strategy<F: Fs>: Send + Sync {
     /// can use. Returns how many files and directories went.
     async fn collect_litter(&self) -> Result<u64>;
 
+    /// The same, step by step, where it is made of steps that do not depend on one another.
+    fn litter_steps(&self) -> Option<&dyn LitterSteps> {
+        None
+    }
+
     /// Opens an upload session.
     async fn start_upload(&self, repo: &Name) -> Result<UploadId>;
 
@@ -281,6 +286,22 @@ pub trait Strategy<F: Fs>: Send + Sync {
 
     /// The path at which content of this (canonical) digest lies.
     fn content_path(&self, digest: &Digest) -> String;
+}
+
+/// Litter collection by places: directories that are known by their paths, none of which lies in another.
+///
+/// Who offers this promises that [`collect_litter`](Strategy::collect_litter) looks for such directories, does with each
+/// what [`collect_litter_in`](LitterSteps::collect_litter_in) does, and changes nothing else. A step looks at nothing
+/// outside its place and only removes and renames what is in it (or removes it). So what one step does, no other sees,
+/// and what litter collection does to something is done by the steps of the places in which that lies. Oracles count on
+/// it, and hold steps to it: a call that leads out of the place is refused.
+#[async_trait]
+pub trait LitterSteps: Send + Sync {
+    /// Whether the directory `dir` is a place, there or not.
+    fn is_place(&self, dir: &str) -> bool;
+
+    /// Removes the litter in a place. Returns how many files and directories went.
+    async fn collect_litter_in(&self, place: &str) -> Result<u64>;
 }
 
 /// What puts a commit protocol on any file system. Whatever runs or judges a registry takes one; each of [`NAMES`] is

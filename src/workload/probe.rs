@@ -50,14 +50,17 @@ pub enum Probe {
     },
     /// A garbage collection; the manifests that may be there. Reads everything.
     Collect(Arc<[(Name, Digest)]>),
-    /// A second recovery and the removal of litter; what was acknowledged. Reads everything.
-    Recovery(Arc<[Object]>),
+    /// A second recovery and the removal of litter: what was acknowledged is still there after it. Without an object,
+    /// that it succeeds.
+    Recovery(Option<Object>),
+    /// The same in one directory, where it goes by directories: that it succeeds.
+    Litter(String),
 }
 
 impl Probe {
     /// Whether looking may change the disk.
     pub fn changes(&self) -> bool {
-        matches!(self, Self::Upload { .. } | Self::Collect(_) | Self::Recovery(_))
+        matches!(self, Self::Upload { .. } | Self::Collect(_) | Self::Recovery(_) | Self::Litter(_))
     }
 }
 
@@ -113,7 +116,7 @@ pub fn expected<'s>(
     if collects {
         probes.push(Probe::Collect(manifests.into_keys().collect()));
     }
-    probes.push(Probe::Recovery(acknowledged.into()));
+    probes.extend([None].into_iter().chain(acknowledged.into_iter().map(Some)).map(Probe::Recovery));
     probes
 }
 
@@ -132,13 +135,15 @@ pub async fn evaluate<F: Fs, P: Protocol + ?Sized>(
         let strategy = strategy.build(fs.clone(), world).ok_or_else(unknown)?;
         return Ok(link::judge(&*strategy, &fs, contents, path).await);
     }
-    match Registry::open(strategy, fs.clone(), world.clone()).await {
-        Ok(registry) => {
-            let sight = Sight::new(&registry, contents);
-            Ok(ask(probe, &sight, &Disk { strategy, world, registry: &registry, fs: &fs, unchanged: &|_| false }).await)
-        }
-        Err(e) => not_started(probe, e),
-    }
+    let judged = match probe {
+        Probe::Recovery(object) => recovery::judge_alone(strategy, contents, fs, world, object.as_ref()).await,
+        Probe::Litter(place) => recovery::judge_place(strategy, contents, fs, world, place).await,
+        _ => match Registry::open(strategy, fs.clone(), world).await {
+            Ok(registry) => Ok(ask(probe, &Sight::new(&registry, contents), &registry, &fs).await),
+            Err(e) => Err(e),
+        },
+    };
+    judged.or_else(|e| not_started(probe, e))
 }
 
 /// Looks at all of `probes`, and sees what each would see alone. Those that change nothing share a disk, and what was read
@@ -167,7 +172,7 @@ pub async fn evaluate_all<F: Fs, P: Protocol + ?Sized>(
     let registry = Registry::open(strategy, fs.clone(), world()).await;
     let sight = registry.as_ref().map(|registry| Sight::new(registry, contents));
     let is_unchanged = sight.is_ok() && same(raw, &fs);
-    let unchanged = |fs: &F| is_unchanged && same(raw, fs);
+    let mut recovered = None;
     let mut all = Vec::new();
     for probe in probes {
         all.extend(match (probe, &sight) {
@@ -176,45 +181,45 @@ pub async fn evaluate_all<F: Fs, P: Protocol + ?Sized>(
                 links[path.as_str()].clone()
             }
             (_, Err(e)) => not_started(probe, (*e).clone())?,
-            (probe, Ok(sight)) if probe.changes() => {
+            (Probe::Recovery(object), Ok(sight)) => {
+                if recovered.is_none() {
+                    // One start came before.
+                    let fs = copy(raw);
+                    drop(Registry::open(strategy, fs.clone(), world()).await?);
+                    let unchanged = |fs: &F| is_unchanged && same(raw, fs);
+                    recovered = Some(recovery::recover_twice(strategy, &fs, &world(), unchanged).await);
+                }
+                let seen = match object {
+                    Some(object) => Some((object, sight.see(object).await)),
+                    None => None,
+                };
+                match &recovered {
+                    Some(all) => recovery::judge(all, contents, seen.as_ref().map(|(o, s)| (*o, s))).await,
+                    None => Vec::new(),
+                }
+            }
+            (Probe::Litter(place), Ok(_)) => {
+                recovery::judge_place(strategy, contents, copy(raw), world(), place).await?
+            }
+            (Probe::Upload { .. } | Probe::Collect(_), Ok(sight)) => {
                 let fs = copy(raw);
                 match Registry::open(strategy, fs.clone(), world()).await {
-                    Ok(registry) => {
-                        let (registry, fs) = (&registry, &fs);
-                        let disk = Disk { strategy, world: world(), registry, fs, unchanged: &unchanged };
-                        ask(probe, sight, &disk).await
-                    }
+                    Ok(registry) => ask(probe, sight, &registry, &fs).await,
                     Err(e) => not_started(probe, e)?,
                 }
             }
-            (_, Ok(sight)) => {
-                let (registry, fs) = (sight.registry(), &fs);
-                ask(probe, sight, &Disk { strategy, world: world(), registry, fs, unchanged: &unchanged }).await
-            }
+            (_, Ok(sight)) => ask(probe, sight, sight.registry(), &fs).await,
         });
     }
     Ok(all)
 }
 
-/// A disk, and the registry that was opened on it.
-struct Disk<'a, F: Fs, P: ?Sized> {
-    strategy: &'a P,
-    world: World,
-    registry: &'a Registry<F>,
-    fs: &'a F,
-    /// Whether it is known to hold what the crash left, and recovery to leave that as it is.
-    unchanged: &'a dyn Fn(&F) -> bool,
-}
-
-/// Looks through `sight`; a probe that changes something changes `disk`, which holds the same.
-async fn ask<F: Fs, P: Protocol + ?Sized>(
-    probe: &Probe,
-    sight: &Sight<'_, F>,
-    disk: &Disk<'_, F, P>,
-) -> Vec<Observation> {
-    let (registry, fs, contents) = (disk.registry, disk.fs, sight.contents());
+/// Looks through `sight`; a probe that changes something changes `fs`, on which `registry` was opened and which holds the
+/// same.
+async fn ask<F: Fs>(probe: &Probe, sight: &Sight<'_, F>, registry: &Registry<F>, fs: &F) -> Vec<Observation> {
+    let contents = sight.contents();
     match probe {
-        Probe::RawLink(_) => Vec::new(),
+        Probe::RawLink(_) | Probe::Recovery(_) | Probe::Litter(_) => Vec::new(),
         Probe::RecoveredLink(path) => link::judge(registry.strategy(), fs, contents, path).await,
         Probe::Read(object, expect) => read::judge(object, *expect, &sight.see(object).await),
         Probe::Tag(repo, tag, expect) => tag::judge(sight, repo, tag, expect).await,
@@ -223,9 +228,6 @@ async fn ask<F: Fs, P: Protocol + ?Sized>(
         }
         Probe::Upload { repo, id, content } => upload::judge(registry, contents, repo, id, content).await,
         Probe::Collect(manifests) => collection::judge(sight, registry, fs, manifests).await,
-        Probe::Recovery(objects) => {
-            recovery::judge(sight, disk.strategy, fs, &disk.world, objects, disk.unchanged).await
-        }
     }
 }
 

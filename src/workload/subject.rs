@@ -135,13 +135,23 @@ impl<P: Protocol> Subject for RegistrySubject<P> {
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Probe> {
         let files = paths.iter().filter(|(_, kind)| *kind == FileKind::File);
         let files: Vec<String> = files.map(|(path, _)| path.clone()).collect();
-        probes(&self.workload, &self.sessions, &Workload::serial_marks(marks), &files)
+        let mut probes = probes(&self.workload, &self.sessions, &Workload::serial_marks(marks), &files);
+        probes.extend(litter(&self.strategy, paths));
+        probes
     }
 
     fn evaluate(&self, probe: &Probe, disk: &SimFs) -> Vec<Observation> {
         let world = World::simulated(AFTER_CRASH_IDS);
         observed(run_now(probe::evaluate(probe, &self.workload.contents, &self.strategy, disk.clone(), world)))
     }
+}
+
+/// A look at each path that is a directory in which the strategy collects litter by itself.
+pub(super) fn litter<P: Protocol>(strategy: &P, paths: &[(String, FileKind)]) -> Vec<Probe> {
+    let strategy = strategy.build(SimFs::new(), World::simulated(AFTER_CRASH_IDS));
+    let Some(steps) = strategy.as_ref().and_then(|strategy| strategy.litter_steps()) else { return Vec::new() };
+    let dirs = paths.iter().filter(|(_, kind)| *kind == FileKind::Dir).map(|(path, _)| path);
+    dirs.filter(|path| steps.is_place(path)).cloned().map(Probe::Litter).collect()
 }
 
 /// What the explorer is told of what was seen.

@@ -13,7 +13,7 @@ use super::op::Op;
 use super::pair::Pair;
 use super::probe::{self, Probe, probes};
 use super::run::{self, RunError, Runner, Sessions};
-use super::subject::observed;
+use super::subject::{litter, observed};
 use crate::check::oracle::Mark;
 use crate::check::recovery::recover_everything;
 use crate::disk::SimFs;
@@ -210,7 +210,9 @@ impl<P: Protocol> Subject for Together<'_, P> {
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Probe> {
         let files = paths.iter().filter(|(_, kind)| *kind == FileKind::File);
         let files: Vec<String> = files.map(|(path, _)| path.clone()).collect();
-        probes(&self.stage.pair.workload, &Sessions::new(), &self.passed[..marks], &files)
+        let mut probes = probes(&self.stage.pair.workload, &Sessions::new(), &self.passed[..marks], &files);
+        probes.extend(litter(&self.stage.strategy, paths));
+        probes
     }
 
     fn evaluate(&self, probe: &Probe, disk: &SimFs) -> Vec<Observation> {

@@ -71,7 +71,7 @@ impl PersistenceModel for Btrfs {
         let records = cut.records as usize;
         let points = commit_points(space, records);
         let at = points[chooser.choose(points.len())];
-        let mut family = committed(space, at, records, &kept(space, records), &inodes(space.timeline()));
+        let mut family = committed(at, records, &kept(space, records), &inodes(space.timeline()));
         if at == records {
             reach_into(space, cut, &mut family);
         }
@@ -100,15 +100,15 @@ fn commit_points(space: &Space, records: usize) -> Vec<usize> {
 }
 
 /// What syncs before so many records bring of file data.
-fn kept(space: &Space, records: usize) -> Bits {
-    let mut kept = Bits::new(space.atoms().len());
-    (0..records).for_each(|at| keep(space, at, &mut kept));
+fn kept(space: &Space, records: usize) -> Kept<'_> {
+    let mut kept = Kept::new(space);
+    (0..records).for_each(|at| kept.keep(at));
     kept
 }
 
 /// The family after so many records whose last commit was right before record `at`.
-fn committed(space: &Space, at: usize, records: usize, kept: &Bits, inodes: &BTreeMap<Ino, Inode>) -> Family {
-    let mut commit = Commit::at(space, at, kept, inodes);
+fn committed(at: usize, records: usize, kept: &Kept<'_>, inodes: &BTreeMap<Ino, Inode>) -> Family {
+    let mut commit = Commit::at(kept, at, inodes);
     (at..records).for_each(|at| commit.goes_on(at));
     commit.family()
 }
@@ -118,7 +118,7 @@ fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
     let (inodes, kept) = (inodes(space.timeline()), kept(space, records));
     let mut families: Vec<Family> = Vec::new();
     for at in commit_points(space, records) {
-        let family = committed(space, at, records, &kept, &inodes);
+        let family = committed(at, records, &kept, &inodes);
         if at == records || !families.contains(&family) {
             families.push(family);
         }
@@ -131,14 +131,14 @@ fn at_all_cuts(space: &Space) -> Vec<Vec<Family>> {
     let records = space.records();
     let inodes = inodes(space.timeline());
     let mut all: Vec<Vec<Family>> = vec![Vec::new(); records.len() + 1];
-    let mut kept = Bits::new(space.atoms().len());
+    let mut kept = Kept::new(space);
     for at in 0..=records.len() {
-        let mut commit = Commit::at(space, at, &kept, &inodes);
+        let mut commit = Commit::at(&kept, at, &inodes);
         all[at].push(commit.family());
         if at == records.len() {
             break;
         }
-        keep(space, at, &mut kept);
+        kept.keep(at);
         if !is_commit_point(space, at) {
             continue;
         }
@@ -158,69 +158,82 @@ fn at_all_cuts(space: &Space) -> Vec<Vec<Family>> {
     all
 }
 
-/// Completed syncs keep their promise about the bytes on either side of a commit.
-fn keep(space: &Space, at: usize, forced: &mut Bits) {
-    let timeline = space.timeline();
-    match timeline.records[at].what {
-        What::SyncFile(inode) => force_data(timeline, at, inode, forced),
-        What::SyncFs => force_all(timeline, at, forced),
-        _ => {}
+/// Completed syncs keep their promise about the bytes on either side of a commit: these.
+struct Kept<'a> {
+    space: &'a Space,
+    /// Closed under the order.
+    bits: Bits,
+}
+
+impl<'a> Kept<'a> {
+    fn new(space: &'a Space) -> Self {
+        Self { space, bits: Bits::new(space.atoms().len()) }
+    }
+
+    /// What the sync of record `at` keeps, if it is one.
+    fn keep(&mut self, at: usize) {
+        let timeline = self.space.timeline();
+        let mut more = Bits::new(timeline.atoms.len());
+        match timeline.records[at].what {
+            What::SyncFile(inode) => force_data(timeline, at, inode, &mut more),
+            What::SyncFs => force_all(timeline, at, &mut more),
+            _ => return,
+        }
+        self.add(&more);
+    }
+
+    fn add(&mut self, more: &Bits) {
+        self.space.order().add(&mut self.bits, more);
     }
 }
 
 /// The states whose last transaction committed before one record, as what comes after it is logged.
 struct Commit<'a> {
-    space: &'a Space,
-    /// What is there for certain, but for what the log brings.
-    forced: Bits,
+    /// What is there for certain: what was committed, what syncs keep, what the log brings.
+    forced: Kept<'a>,
+    /// What the log may bring.
+    brought: Kept<'a>,
     /// File data that was written back before the commit is free; what was written after it can only come by a log.
     allowed: Bits,
     log: Log<'a>,
-    /// `forced` and what the log brings, with all that they depend on, and what it may bring; `None` where they have
-    /// changed.
-    closed: Option<(Bits, Bits)>,
 }
 
 impl<'a> Commit<'a> {
     /// Right before record `at`; `kept` is what syncs bring of file data.
-    fn at(space: &'a Space, at: usize, kept: &Bits, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
-        let mut forced = kept.clone();
-        force(space.timeline(), at, &mut forced, |a| a.is_logged_metadata());
-        Self { space, forced, allowed: space.executed(Cut::after(at)), log: Log::new(space, at, inodes), closed: None }
+    fn at(kept: &Kept<'a>, at: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
+        let space = kept.space;
+        let mut forced = Kept { space, bits: kept.bits.clone() };
+        let mut committed = Bits::new(space.atoms().len());
+        force(space.timeline(), at, &mut committed, |a| a.is_logged_metadata());
+        forced.add(&committed);
+        let allowed = space.executed(Cut::after(at));
+        Self { forced, brought: Kept::new(space), allowed, log: Log::new(space, at, inodes) }
     }
 
     /// The sync of record `at` brings file data.
     fn keeps(&mut self, at: usize) {
-        if matches!(self.space.records()[at].what, What::SyncFile(_)) {
-            keep(self.space, at, &mut self.forced);
-            self.closed = None;
+        if matches!(self.forced.space.records()[at].what, What::SyncFile(_)) {
+            self.forced.keep(at);
         }
     }
 
     /// What record `at` logs.
     fn goes_on(&mut self, at: usize) {
-        match self.space.records()[at].what {
+        match self.forced.space.records()[at].what {
             What::SyncFile(inode) | What::SyncDir(inode) => {
                 self.log.fsync(at, inode);
-                self.closed = None;
+                self.forced.add(&self.log.durable);
+                self.brought.add(&self.log.maybe);
             }
             What::Effects(_) => self.log.changed(at),
             _ => {}
         }
     }
 
-    fn family(&mut self) -> Family {
-        let (forced, brought) = self.closed.get_or_insert_with(|| {
-            let mut forced = self.forced.clone();
-            forced.union(&self.log.durable);
-            self.space.close(&mut forced);
-            let mut brought = forced.clone();
-            brought.union(&self.log.maybe);
-            self.space.close(&mut brought);
-            (forced, brought)
-        });
+    fn family(&self) -> Family {
         let mut allowed = self.allowed.clone();
-        allowed.union(brought);
-        Family { forced: forced.clone(), allowed }
+        allowed.union(&self.forced.bits);
+        allowed.union(&self.brought.bits);
+        Family { forced: self.forced.bits.clone(), allowed }
     }
 }

@@ -4,17 +4,20 @@ use super::ask::{listed, sector_value};
 use super::hash::{clipped_hash, visible};
 use super::{Ask, AtomId, FileTable, Known, Region, Reply, Space, Value};
 use crate::disk::effect::SECTOR_BYTES;
+use crate::disk::model::Family;
 use crate::disk::tree::Ino;
 
 /// The parts of a region, each with what is told there. Parts with one reply are next to each other.
 pub type Parts = Vec<(Reply, Region)>;
 
-/// Which atoms a look depends on, and how to tell whether a region is empty.
+/// What parts a region. Its states are those of some intervals, all of which it meets.
 pub struct Branching<'a> {
     /// The space.
     pub space: &'a Space,
-    /// Whether a region has states at all.
-    pub is_met: &'a dyn Fn(&Region) -> bool,
+    /// Intervals, and those of them that count.
+    pub intervals: &'a [Family],
+    /// The latter, by number.
+    pub of: &'a [u32],
 }
 
 impl Space {
@@ -60,21 +63,43 @@ impl Branching<'_> {
         parts
     }
 
+    /// Whether a region has states at all.
+    fn is_met(&self, region: &Region) -> bool {
+        self.of.iter().any(|at| region.meets(&self.intervals[*at as usize]))
+    }
+
     /// By the last of `versions` that survived: its index, or `None` for what was there before. The latest first.
     fn last_survivors(&self, versions: &[(AtomId, Value)], region: &Region) -> Vec<(Option<usize>, Region)> {
         let mut parts = Vec::new();
         let ids: Vec<AtomId> = versions.iter().map(|(id, _)| *id).collect();
-        for at in (0..ids.len()).rev() {
-            let part = region.whose_last_is(self.space, Some(ids[at]), &ids[at + 1..]);
-            if (self.is_met)(&part) {
-                parts.push((Some(at), part));
+        for at in (0..ids.len()).rev().map(Some).chain([None]) {
+            let (last, later) = (at.map(|at| ids[at]), at.map_or(&ids[..], |at| &ids[at + 1..]));
+            if !self.may_be_last(last, later, region) {
+                continue;
+            }
+            let part = region.whose_last_is(self.space, last, later);
+            if part.never.is_empty() || self.is_met(&part) {
+                parts.push((at, part));
             }
         }
-        let none = region.whose_last_is(self.space, None, &ids);
-        if (self.is_met)(&none) {
-            parts.push((None, none));
-        }
         parts
+    }
+
+    /// Whether `last` may be the last survivor before `later`, but for what is never whole. An interval's ends, what is
+    /// there and what is not are each closed under the order: so it is enough to look at the atoms themselves.
+    fn may_be_last(&self, last: Option<AtomId>, later: &[AtomId], region: &Region) -> bool {
+        if later.iter().any(|id| region.with.contains(*id)) {
+            return false;
+        }
+        let needs_later = |id: AtomId| later.iter().any(|later| self.space.order().below[id].contains(*later));
+        if last.is_some_and(|id| region.without.contains(id) || needs_later(id)) {
+            return false;
+        }
+        self.of.iter().map(|at| &self.intervals[*at as usize]).any(|interval| {
+            last.is_none_or(|id| interval.allowed.contains(id))
+                && !later.iter().any(|id| interval.forced.contains(*id))
+                && region.meets(interval)
+        })
     }
 
     fn entry(&self, dir: Ino, name: &str, region: &Region) -> Parts {
@@ -192,7 +217,7 @@ impl Branching<'_> {
             parts.push((yes, part.with_all(self.space, &last)));
         }
         parts.extend(wrong.into_iter().map(|part| (no, part)));
-        parts.retain(|(_, part)| (self.is_met)(part));
+        parts.retain(|(_, part)| self.is_met(part));
         parts
     }
 

@@ -21,8 +21,8 @@ impl Space {
         let hash = |len: usize| sector_hash(&vec![STALE_BYTE; len]);
         let stale: BTreeSet<u64> = (1..=SECTOR_BYTES as usize).filter(stale).map(hash).collect();
         families.iter().find_map(|interval| {
-            let is_met = |region: &Region| region.meets(interval);
-            let search = Search { branching: Branching { space: self, is_met: &is_met }, tree, stale: &stale };
+            let branching = Branching { space: self, intervals: std::slice::from_ref(interval), of: &[0] };
+            let search = Search { branching, tree, stale: &stale };
             let mut met = Met::new();
             let mut tasks = Vec::new();
             search.meets(ROOT, ROOT, &mut met, &mut tasks).then_some(())?;

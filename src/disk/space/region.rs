@@ -63,6 +63,17 @@ impl Order {
     }
 }
 
+impl Order {
+    /// Adds atoms to a closed set, and all that they cannot survive without.
+    pub(in crate::disk) fn add(&self, to: &mut Bits, more: &Bits) {
+        for id in more.iter() {
+            if !to.contains(id) {
+                to.union(&self.below[id]);
+            }
+        }
+    }
+}
+
 /// A set of crash states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {

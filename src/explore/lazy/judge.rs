@@ -1,10 +1,12 @@
 //! One probe on all crash states that it looks at, stage by stage.
 //!
-//! A judge remembers what its probe did on the stages before, and visits them in their order. Restarts leave trees that
+//! A judge remembers what its probe did on the stages before, and visits them in their order. The workload's own crashes
+//! come first: a recovery that changes nothing of what the probe asked there tells it nothing new, and is passed over
+//! (what it asks next depends on the replies alone, and these are the same). Restarts leave trees that
 //! have little in common, so they are visited some at a time, each time with what is known of all other stages alone:
 //! what is said does not depend on how many are visited at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -14,11 +16,12 @@ use super::trie::Trie;
 use super::walk::{Ground, Part, Walk};
 use crate::disk::SimFs;
 use crate::disk::effect::Cut;
-use crate::disk::space::{Library, View};
+use crate::disk::space::{Ask, Library, View};
+use crate::disk::tree::Ino;
 use crate::explore::{Finding, Observation, Subject};
 
 /// Restarts that are visited one after another, with one memory.
-const RESTARTS_AT_A_TIME: usize = 16;
+const RESTARTS_AT_A_TIME: usize = 64;
 
 /// A finding, and the stage that it is of.
 pub(super) struct Found<P> {
@@ -102,8 +105,15 @@ impl<'a, S: Subject> Judge<'a, S> {
         most: u64,
     ) -> Option<Verdicts<S::Probe>> {
         let mut verdicts = Verdicts::default();
+        let mut own: Option<(BTreeSet<Ask<Ino>>, BTreeSet<usize>)> = None;
         for (at, of) in at {
             let stage = &stages[*at];
+            let is_known = |(asks, marks): &(BTreeSet<_>, BTreeSet<_>)| {
+                stage.recovery_changes_none_of(asks) && stage.marks(of).is_subset(marks)
+            };
+            if own.as_ref().is_some_and(is_known) {
+                continue;
+            }
             let ground = Ground { space: &stage.space, intervals: &stage.intervals, of, regions: &stage.regions };
             let run = |view: &View<'_>| {
                 let disk = SimFs::transcribed(view.tree(), stage.space.clone(), self.library.clone(), false);
@@ -121,8 +131,15 @@ impl<'a, S: Subject> Judge<'a, S> {
                 }
             };
             let mut walk = Walk::new(&ground, trie, run, end);
+            if stage.is_own() {
+                walk = walk.noting();
+            }
             let came_to_all = walk.all(most.saturating_sub(verdicts.executions));
-            verdicts.executions += walk.executions;
+            let executions = walk.executions;
+            if stage.is_own() {
+                own = Some((walk.into_asks(), stage.marks(of)));
+            }
+            verdicts.executions += executions;
             if !came_to_all {
                 return None;
             }

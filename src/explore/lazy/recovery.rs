@@ -13,7 +13,7 @@ use super::trie::Trie;
 use super::walk::{Ground, Part, Under, Walk};
 use crate::disk::SimFs;
 use crate::disk::crash::{self, Loss};
-use crate::disk::effect::Record;
+use crate::disk::effect::{Effect, Record};
 use crate::disk::space::{Library, Space, View};
 use crate::disk::tree::Tree;
 use crate::explore::{Setting, Subject, states};
@@ -89,7 +89,9 @@ fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Sta
         let met: BTreeSet<u32> = under.met.iter().flat_map(|at| of[at].iter().copied()).collect();
         Under { region: under.region.lifted(layers), met: met.into_iter().collect() }
     };
+    let changes = recovery.records().iter().flat_map(|record| record.effects()).map(Effect::changes);
     Stage {
+        changed: changes.collect(),
         kind: Kind::Recovery { workload: own.space.clone(), recovery: Arc::new(recovery), layers },
         regions: regions.iter().map(lifted).collect(),
         space: Arc::new(space),

@@ -7,7 +7,8 @@ use super::walk::Under;
 use crate::disk::crash::{self, Loss};
 use crate::disk::effect::{Cut, Record};
 use crate::disk::model::Family;
-use crate::disk::space::{AtomId, Bits, Count, Layers, Space};
+use crate::disk::space::{Ask, AtomId, Bits, Count, Layers, Space};
+use crate::disk::tree::Ino;
 use crate::explore::{Run, Setting, Subject, minimise, states};
 use crate::fs::FileKind;
 
@@ -52,6 +53,8 @@ pub(super) struct Stage {
     pub(super) regions: Vec<Under>,
     /// Of each interval, where the machine stopped.
     pub(super) places: Vec<Place>,
+    /// The inodes that a recovery changed; not known of others.
+    pub(super) changed: BTreeSet<Ino>,
     /// Each probe, by its number, and the intervals that it looks at.
     pub(super) probes: Vec<(usize, Arc<[u32]>)>,
 }
@@ -126,7 +129,7 @@ impl Stage {
         }
         let kind = run.restarted_at.map_or(Kind::Own, Kind::Restarted);
         let regions = vec![Under::none(&space, intervals.len())];
-        Self { kind, regions, space, intervals, places, probes: Vec::new() }
+        Self { kind, regions, space, intervals, places, changed: BTreeSet::new(), probes: Vec::new() }
     }
 
     /// Lets the probes for each number of marks look at what they are for.
@@ -169,6 +172,25 @@ impl Stage {
             }
             _ => (minimise::lost(&self.space, place.cut, survivors), None),
         }
+    }
+
+    /// Whether a reader that asks no more than this, of what the first crash left, is told the same after a recovery that
+    /// was cut: that changed nothing of what is asked.
+    pub(super) fn recovery_changes_none_of(&self, asks: &BTreeSet<Ask<Ino>>) -> bool {
+        let Kind::Recovery { workload, .. } = &self.kind else { return false };
+        let first = workload.atoms().len();
+        let is_changed = |ask| self.space.decides(ask).is_some_and(|atoms| atoms.iter().any(|id| *id >= first));
+        !asks.iter().filter(|ask| self.changed.contains(&ask.about())).any(is_changed)
+    }
+
+    /// Whether it is the workload's, without any crash before.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own)
+    }
+
+    /// At which numbers of marks these intervals lie.
+    pub(super) fn marks(&self, of: &[u32]) -> BTreeSet<usize> {
+        of.iter().map(|at| self.places[*at as usize].marks).collect()
     }
 
     /// Where the process had crashed before.

@@ -2,13 +2,15 @@
 //!
 //! States stay together as long as they tell the reader the same. Intervals that do not differ in any atom that was
 //! asked about so far are followed as one: most places at which a workload may be cut are alike to a reader who looks
-//! at a single link.
+//! at a single link. Whether a part meets an interval depends on these atoms alone, so alike intervals are met or not
+//! together, and are told apart once for all parts under one condition ([`Classes`]).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::trie::{At, Met, Trie};
 use crate::disk::model::Family;
-use crate::disk::space::{Ask, Bits, Branching, Region, Reply, Space, View};
+use crate::disk::space::{Ask, AtomId, Bits, Branching, Region, Reply, Space, View};
 use crate::disk::tree::Ino;
 
 /// What is walked over.
@@ -41,20 +43,48 @@ pub(super) struct Part {
     pub(super) region: Region,
     /// The intervals that it may meet.
     within: Arc<[u32]>,
+    /// The condition that it is under, by number.
+    under: usize,
     /// The intervals that it meets, but for those that are like an earlier one.
     like: Vec<u32>,
     /// How many questions decided what is alike.
-    as_of: u32,
+    as_of: usize,
+}
+
+/// The intervals under one condition, by what is alike.
+struct Classes {
+    /// Ascending, and by their first intervals.
+    alike: Vec<Vec<u32>>,
+    /// How many questions told them apart.
+    as_of: usize,
+}
+
+impl Classes {
+    /// Tells apart what these atoms tell apart.
+    fn refine(&mut self, intervals: &[Family], atoms: &[AtomId]) {
+        for id in atoms {
+            let status = |at: u32| {
+                let interval = &intervals[at as usize];
+                usize::from(interval.allowed.contains(*id)) + usize::from(interval.forced.contains(*id))
+            };
+            for at in 0..self.alike.len() {
+                if self.alike[at].iter().all(|member| status(*member) == status(self.alike[at][0])) {
+                    continue;
+                }
+                let mut parts: [Vec<u32>; 3] = Default::default();
+                std::mem::take(&mut self.alike[at]).into_iter().for_each(|member| parts[status(member)].push(member));
+                self.alike.extend(parts.into_iter().filter(|part| !part.is_empty()));
+            }
+            self.alike.retain(|class| !class.is_empty());
+        }
+        self.alike.sort_unstable_by_key(|class| class[0]);
+    }
 }
 
 impl Ground<'_> {
     /// All intervals that a part meets.
     pub(super) fn met<'b>(&'b self, part: &'b Part) -> impl Iterator<Item = u32> + 'b {
         part.within.iter().copied().filter(|at| part.region.meets(&self.intervals[*at as usize]))
-    }
-
-    fn meets(&self, region: &Region, of: &[u32]) -> bool {
-        of.iter().any(|at| region.meets(&self.intervals[*at as usize]))
     }
 }
 
@@ -68,7 +98,12 @@ pub(super) struct Walk<'a, T, R, E> {
     end: E,
     /// The atoms that were asked about.
     asked: Bits,
-    as_of: u32,
+    /// The same, those together that came with one question.
+    news: Vec<Vec<AtomId>>,
+    /// By the conditions' numbers.
+    classes: Vec<Classes>,
+    /// All that was asked, if it is to be known.
+    asks: Option<BTreeSet<Ask<Ino>>>,
     nothing: Bits,
     /// How often the reader ran.
     pub(super) executions: u64,
@@ -87,20 +122,33 @@ where
         // Whether an interval has any of a region's states depends on these.
         let mut asked = nothing.clone();
         ground.regions.iter().flat_map(|under| under.region.excluded()).for_each(|set| asked.union(set));
-        Self { ground, trie, run, end, asked, as_of: 0, nothing, executions: 0, most: 0 }
+        let news = vec![asked.iter().collect()];
+        Self { ground, trie, run, end, asked, news, classes: Vec::new(), asks: None, nothing, executions: 0, most: 0 }
+    }
+
+    /// The same, and notes all that is asked.
+    pub(super) fn noting(self) -> Self {
+        Self { asks: Some(BTreeSet::new()), ..self }
+    }
+
+    /// What was asked, if that was noted.
+    pub(super) fn into_asks(self) -> BTreeSet<Ask<Ino>> {
+        self.asks.unwrap_or_default()
     }
 
     /// Walks to all ends, unless the reader ran `most` times before; tells whether it came to all.
     pub(super) fn all(&mut self, most: u64) -> bool {
         self.most = most;
         let is_walked = |at: &u32| self.ground.of.binary_search(at).is_ok();
-        let part = |under: &Under| {
-            let within = under.met.iter().copied().filter(is_walked).collect();
-            let mut part = Part { region: under.region.clone(), within, like: Vec::new(), as_of: self.as_of };
-            part.like = self.alike(&part);
-            part
-        };
-        let mut parts: Vec<Part> = self.ground.regions.iter().map(part).collect();
+        let mut parts = Vec::new();
+        for (number, under) in self.ground.regions.iter().enumerate() {
+            let within: Arc<[u32]> = under.met.iter().copied().filter(is_walked).collect();
+            let alike = if within.is_empty() { Vec::new() } else { vec![within.to_vec()] };
+            self.classes.push(Classes { alike, as_of: 0 });
+            let mut part = Part { region: under.region.clone(), within, under: number, like: Vec::new(), as_of: 0 };
+            self.tell_apart(&mut part);
+            parts.push(part);
+        }
         parts.retain(|part| !part.like.is_empty());
         if parts.is_empty() {
             return true;
@@ -160,25 +208,27 @@ where
 
     /// The parts by what they reply.
     fn branch(&mut self, ask: &Ask<Ino>, parts: Vec<Part>) -> Vec<(Reply, Vec<Part>)> {
+        if let Some(asks) = self.asks.as_mut().filter(|asks| !asks.contains(ask)) {
+            asks.insert(ask.clone());
+        }
         let Some(atoms) = self.ground.space.decides(ask) else {
             return vec![(self.ground.space.view(&self.nothing).reply(ask), parts)];
         };
-        if atoms.iter().any(|id| !self.asked.contains(*id)) {
-            atoms.iter().for_each(|id| self.asked.insert(*id));
-            self.as_of += 1;
+        let new: Vec<AtomId> = atoms.into_iter().filter(|id| !self.asked.contains(*id)).collect();
+        if !new.is_empty() {
+            new.iter().for_each(|id| self.asked.insert(*id));
+            self.news.push(new);
         }
         let mut branches: Vec<(Reply, Vec<Part>)> = Vec::new();
         for mut part in parts {
-            if part.as_of != self.as_of {
-                part.like = self.alike(&part);
-                part.as_of = self.as_of;
+            if part.as_of != self.news.len() {
+                self.tell_apart(&mut part);
             }
-            let is_met = |region: &Region| self.ground.meets(region, &part.like);
-            let found = Branching { space: self.ground.space, is_met: &is_met }.parts(ask, &part.region);
+            let Ground { space, intervals, .. } = *self.ground;
+            let found = Branching { space, intervals, of: &part.like }.parts(ask, &part.region);
             for (reply, region) in found {
-                let of = part.like.iter().copied();
-                let like = of.filter(|at| region.meets(&self.ground.intervals[*at as usize])).collect();
-                let part = Part { region, within: part.within.clone(), like, as_of: self.as_of };
+                let like = part.like.iter().copied().filter(|at| region.meets(&intervals[*at as usize])).collect();
+                let part = Part { region, within: part.within.clone(), like, ..part };
                 match branches.iter_mut().find(|(r, _)| *r == reply) {
                     Some((_, same)) => same.push(part),
                     None => branches.push((reply, vec![part])),
@@ -188,20 +238,15 @@ where
         branches
     }
 
-    /// The intervals that a part meets, but for those that have the same of what was asked about as an earlier one.
-    fn alike(&self, part: &Part) -> Vec<u32> {
-        let mut like: Vec<u32> = Vec::new();
-        for at in self.ground.met(part) {
-            let interval = &self.ground.intervals[at as usize];
-            let same = |other: &u32| {
-                let other = &self.ground.intervals[*other as usize];
-                interval.forced.agrees(&other.forced, &self.asked)
-                    && interval.allowed.agrees(&other.allowed, &self.asked)
-            };
-            if !like.iter().any(same) {
-                like.push(at);
-            }
+    /// Finds the intervals that a part meets, but for those that have the same of what was asked about as an earlier one.
+    fn tell_apart(&mut self, part: &mut Part) {
+        let (intervals, classes) = (self.ground.intervals, &mut self.classes[part.under]);
+        for atoms in &self.news[classes.as_of..] {
+            classes.refine(intervals, atoms);
         }
-        like
+        classes.as_of = self.news.len();
+        part.as_of = classes.as_of;
+        let first = classes.alike.iter().map(|class| class[0]);
+        part.like = first.filter(|at| part.region.meets(&intervals[*at as usize])).collect();
     }
 }

@@ -4,61 +4,104 @@
 //! space; it runs beside the serving, takes the lock of each object that it looks at, and may itself be cut anywhere.
 //! Content without a link is not litter: a push may be about to link it, and the collection knows.
 
+use async_trait::async_trait;
+
 use super::Durable;
 use super::names::TEMPORARY;
 use crate::env::sync::see_part;
 use crate::fs::{ErrorKind, FileKind, Fs, FsExt};
 use crate::oci::{Digest, Name, Tag, UploadId};
-use crate::strategy::Result;
 use crate::strategy::layout::{
-    BLOBS, layers_dir, revisions_dir, tag_current_link, tag_dir, tag_index_dir, upload_data, upload_dir,
+    BLOBS, REPOSITORIES, layers_dir, revisions_dir, tag_current_link, tag_dir, tag_index_dir, tags_dir, upload_data,
+    upload_dir, uploads_dir,
 };
+use crate::strategy::{LitterSteps, Result};
+
+/// Where litter may lie: the directory of one object.
+enum Place {
+    Blob(Digest),
+    Layer(Digest),
+    Revision(Name),
+    Tag(Name, Tag),
+    Upload(Name, UploadId),
+}
+
+impl Place {
+    fn parse(dir: &str) -> Option<Self> {
+        if let Some(blob) = dir.strip_prefix(BLOBS) {
+            let ["", algorithm, _, hex] = blob.split('/').collect::<Vec<_>>()[..] else { return None };
+            return Some(Self::Blob(Digest::from_parts(algorithm, hex).ok()?));
+        }
+        // No component of a name begins with an underscore: the first that does ends the name.
+        let (name, part) = dir.strip_prefix(REPOSITORIES)?.strip_prefix('/')?.split_once("/_")?;
+        let repo = name.parse().ok()?;
+        Some(match part.split('/').collect::<Vec<_>>()[..] {
+            ["layers", algorithm, hex] => Self::Layer(Digest::from_parts(algorithm, hex).ok()?),
+            ["manifests", "revisions", _, _] => Self::Revision(repo),
+            ["manifests", "tags", tag] => Self::Tag(repo, tag.parse().ok()?),
+            ["uploads", id] => Self::Upload(repo, id.parse().ok()?),
+            _ => return None,
+        })
+    }
+}
+
+#[async_trait]
+impl<F: Fs> LitterSteps for Durable<F> {
+    fn is_place(&self, dir: &str) -> bool {
+        Place::parse(dir).is_some()
+    }
+
+    /// Under the lock of the object. A repository's manifests and tags share one: it is taken anew for each of them, and
+    /// pushes get their turn.
+    async fn collect_litter_in(&self, place: &str) -> Result<u64> {
+        match Place::parse(place) {
+            None => Ok(0),
+            Some(Place::Blob(digest)) => {
+                let _lock = self.lock_digests(&[digest]).await;
+                self.tidy(place, "data").await
+            }
+            Some(Place::Layer(digest)) => {
+                let _lock = self.lock_digests(&[digest]).await;
+                self.tidy(place, "link").await
+            }
+            Some(Place::Revision(repo)) => {
+                let _manifests = self.lock_manifests(&repo).await;
+                self.tidy(place, "link").await
+            }
+            Some(Place::Tag(repo, tag)) => {
+                let _manifests = self.lock_manifests(&repo).await;
+                self.tidy_tag(&repo, &tag).await
+            }
+            Some(Place::Upload(repo, id)) => self.tidy_upload(&repo, &id).await,
+        }
+    }
+}
 
 impl<F: Fs> Durable<F> {
     pub(super) async fn remove_litter(&self) -> Result<u64> {
         let mut removed = 0;
-        for algorithm in self.dirs(BLOBS).await? {
-            for shard in self.dirs(&format!("{BLOBS}/{algorithm}")).await? {
-                removed += self.tidy_digests(&format!("{BLOBS}/{algorithm}/{shard}"), &algorithm, "data").await?;
+        for algorithm in self.dirs_in(BLOBS).await? {
+            for shard in self.dirs_in(&algorithm).await? {
+                removed += self.tidy_all_in(&shard).await?;
             }
         }
         for repo in self.layout.repositories().await? {
-            for id in self.layout.uploads(&repo).await? {
-                removed += self.tidy_upload(&repo, &id).await?;
+            removed += self.tidy_all_in(&uploads_dir(&repo)).await?;
+            for links in [layers_dir(&repo), revisions_dir(&repo)] {
+                for algorithm in self.dirs_in(&links).await? {
+                    removed += self.tidy_all_in(&algorithm).await?;
+                }
             }
-            let layers = layers_dir(&repo);
-            for algorithm in self.dirs(&layers).await? {
-                removed += self.tidy_digests(&format!("{layers}/{algorithm}"), &algorithm, "link").await?;
-            }
-            removed += self.tidy_manifests(&repo).await?;
+            removed += self.tidy_all_in(&tags_dir(&repo)).await?;
         }
         Ok(removed)
     }
 
-    /// Directories named by digests of `algorithm`, under the locks of those digests.
-    async fn tidy_digests(&self, dir: &str, algorithm: &str, file: &str) -> Result<u64> {
+    /// Removes the litter in each place that lies right in `dir`.
+    async fn tidy_all_in(&self, dir: &str) -> Result<u64> {
         let mut removed = 0;
-        for hex in self.dirs(dir).await? {
-            let Ok(digest) = Digest::from_parts(algorithm, &hex) else { continue };
-            let _lock = self.lock_digests(&[digest]).await;
-            removed += self.tidy(&format!("{dir}/{hex}"), file).await?;
-        }
-        Ok(removed)
-    }
-
-    /// Revisions and tags of a repository. Its lock is taken anew for each of them: pushes get their turn.
-    async fn tidy_manifests(&self, repo: &Name) -> Result<u64> {
-        let mut removed = 0;
-        let revisions = revisions_dir(repo);
-        for algorithm in self.dirs(&revisions).await? {
-            for hex in self.dirs(&format!("{revisions}/{algorithm}")).await? {
-                let _manifests = self.lock_manifests(repo).await;
-                removed += self.tidy(&format!("{revisions}/{algorithm}/{hex}"), "link").await?;
-            }
-        }
-        for tag in self.tags_of(repo).await? {
-            let _manifests = self.lock_manifests(repo).await;
-            removed += self.tidy_tag(repo, &tag).await?;
+        for place in self.dirs_in(dir).await? {
+            removed += self.collect_litter_in(&place).await?;
         }
         Ok(removed)
     }
@@ -73,9 +116,9 @@ impl<F: Fs> Durable<F> {
         }
         let mut removed = self.tidy(&format!("{dir}/current"), "link").await?;
         let index = tag_index_dir(repo, tag);
-        for algorithm in self.dirs(&index).await? {
-            for hex in self.dirs(&format!("{index}/{algorithm}")).await? {
-                removed += self.tidy(&format!("{index}/{algorithm}/{hex}"), "link").await?;
+        for algorithm in self.dirs_in(&index).await? {
+            for entry in self.dirs_in(&algorithm).await? {
+                removed += self.tidy(&entry, "link").await?;
             }
         }
         Ok(removed)
@@ -93,9 +136,8 @@ impl<F: Fs> Durable<F> {
             return self.remove_all(&dir).await;
         }
         let mut removed = self.tidy(&dir, "data").await?;
-        let states = format!("{dir}/hashstates");
-        for algorithm in self.dirs(&states).await? {
-            removed += self.tidy(&format!("{states}/{algorithm}"), "0").await?;
+        for algorithm in self.dirs_in(&format!("{dir}/hashstates")).await? {
+            removed += self.tidy(&algorithm, "0").await?;
         }
         Ok(removed)
     }
@@ -144,8 +186,9 @@ impl<F: Fs> Durable<F> {
         Ok(removed)
     }
 
-    async fn dirs(&self, dir: &str) -> Result<Vec<String>> {
-        let entries = self.fs.list(dir).await?;
-        Ok(entries.into_iter().filter(|entry| entry.kind == FileKind::Dir).map(|entry| entry.name).collect())
+    /// The paths of the directories in `dir`.
+    async fn dirs_in(&self, dir: &str) -> Result<Vec<String>> {
+        let entries = self.fs.list(dir).await?.into_iter().filter(|entry| entry.kind == FileKind::Dir);
+        Ok(entries.map(|entry| format!("{dir}/{}", entry.name)).collect())
     }
 }

@@ -87,7 +87,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::layout::{Layout, blob_data, revision_link};
-use super::{Blob, Body, CollectOptions, Collected, Link, LinkKind, Result, Strategy};
+use super::{Blob, Body, CollectOptions, Collected, Link, LinkKind, LitterSteps, Result, Strategy};
 use crate::env::World;
 use crate::env::clock::UnixSeconds;
 use crate::env::sync::LockTable;
@@ -149,6 +149,10 @@ impl<F: Fs> Strategy<F> for Durable<F> {
 
     async fn collect_litter(&self) -> Result<u64> {
         self.remove_litter().await
+    }
+
+    fn litter_steps(&self) -> Option<&dyn LitterSteps> {
+        Some(self)
     }
 
     async fn start_upload(&self, repo: &Name) -> Result<UploadId> {
