@@ -1,5 +1,6 @@
 //! `pullplug kernel`: models held to real kernels.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use serde::Serialize;
 use super::args::{KernelArgs, KernelCommand, SoundnessArgs};
 use super::error::CliError;
 use super::{exit, output};
+use crate::kernel::calls::Script;
 use crate::kernel::control::Places;
 use crate::kernel::soundness::Disagreement;
 use crate::kernel::supervise::{End, Limits, Unavailable, supervise};
-use crate::kernel::worker::{Job, Said, Tally};
+use crate::kernel::worker::{Job, Said, Shown, Tally};
 use crate::kernel::{FILE_SYSTEMS, FileSystem, server, worker};
 use crate::report::{BROKEN, STRONG};
 
@@ -60,6 +62,9 @@ fn soundness(args: &SoundnessArgs) -> Result<u8, CliError> {
         let unknown = || CliError::bad_input(format!("there is no file system {name:?}: {}", names.join(", ")));
         FileSystem::named(name).ok_or_else(unknown)
     };
+    for script in &args.calls {
+        script.parse::<Script>().map_err(|why| CliError::bad_input(format!("--calls: {why}")))?;
+    }
     let kinds: Vec<FileSystem> = args.fs.iter().map(known).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for kind in kinds {
@@ -84,8 +89,9 @@ fn watch(args: &SoundnessArgs, kind: FileSystem) -> Result<Seen, CliError> {
         fs: kind.name.to_owned(),
         runs: args.runs,
         images: args.images,
+        seconds: args.seconds,
         seed: args.seed,
-        script: args.calls.clone(),
+        scripts: args.calls.clone(),
         shrink: args.shrink,
         panic_after: args.panic_after,
     };
@@ -128,17 +134,37 @@ fn text(seen: &Seen) -> String {
     if seen.is_blind() {
         out += &format!("{BROKEN}the control saw no loss: the recorder does not work{BROKEN:#}\n");
     }
-    let mut before = None;
-    for (_, cut, tree) in &tally.seen {
-        let cut_told = if before == Some(cut) { "" } else { cut };
-        out += &format!("  seen {cut_told:<30} {tree}\n");
-        before = Some(cut);
-    }
+    out += &scripts(&tally.scripts);
     for found in &seen.shown {
         out += &format!(
             "\n{BROKEN}{} does not allow{BROKEN:#}\n  calls    {}\n  power    {}\n  image    {}\n  shows    {}\n  nearest  {}\n",
             found.model, found.script, found.cut, found.image, found.tree, found.nearest
         );
+    }
+    out
+}
+
+/// What came of the scripts that were given: of one, all that was seen.
+fn scripts(all: &BTreeMap<String, Shown>) -> String {
+    let mut out = String::new();
+    let mut sums = (0, 0);
+    for (script, shown) in all {
+        let never: Vec<&String> = shown.never_seen().collect();
+        let (allowed, seen) = (shown.allowed.len(), shown.allowed.len() - never.len());
+        sums = (sums.0 + allowed, sums.1 + seen);
+        out += &format!("  {allowed:>4} outcomes allowed, {seen:>3} seen: {script}\n");
+        if all.len() == 1 {
+            let mut before = None;
+            for (_, cut, tree) in &shown.seen {
+                let cut_told = if before == Some(cut) { "" } else { cut };
+                out += &format!("  seen {cut_told:<30} {tree}\n");
+                before = Some(cut);
+            }
+            out.extend(never.iter().map(|state| format!("  never seen {:<24} {state}\n", "")));
+        }
+    }
+    if all.len() > 1 {
+        out += &format!("  {:>4} outcomes allowed, {:>3} seen, in all {} scripts\n", sums.0, sums.1, all.len());
     }
     out
 }

@@ -30,6 +30,8 @@ const REORDERED_PER_RUN: usize = 12;
 const FORGETFUL_PER_RUN: usize = 1;
 /// Most crash states that are looked at for the nearest one.
 const NEAREST_OF: usize = 4000;
+/// Most crash states that are listed.
+const LISTED: usize = 100_000;
 /// Most scripts that are tried while one is shrunk.
 const SHRINK_TRIES: usize = 80;
 
@@ -141,6 +143,26 @@ impl Played {
         self.cuts(position).into_iter().any(|cut| space.admits(&at(cut), tree).is_some())
     }
 
+    /// All states that the model allows, wherever the power goes; `None` if they are too many.
+    fn allowed(&self, space: &Space, model: &dyn PersistenceModel) -> Option<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        let mut left = LISTED;
+        for cut in cuts(&self.records) {
+            for family in families(space, model, Loss::PowerCut, cut) {
+                let free = free_atoms(&family);
+                let mut chooser = DepthFirst::default();
+                loop {
+                    left = left.checked_sub(1)?;
+                    all.insert(shown(&space.view(&survivors(space, &family, &free, &mut chooser)).tree()));
+                    if !chooser.advance() {
+                        break;
+                    }
+                }
+            }
+        }
+        Some(all)
+    }
+
     /// Of the states that the model allows, some at least, the one that looks most like the tree.
     fn nearest(&self, space: &Space, model: &dyn PersistenceModel, position: usize, tree: &str) -> String {
         let wanted: Vec<&str> = tree.split(' ').collect();
@@ -191,17 +213,21 @@ pub struct Outcome {
     pub caught: u64,
     /// By model: the first image that it does not allow.
     pub disagreements: Vec<Disagreement>,
+    /// What the first model allows at any time, if it was asked for and can be listed.
+    pub allowed: BTreeSet<String>,
     /// What was seen, by how far the calls had come.
     pub seen: BTreeSet<(usize, String, String)>,
 }
 
-/// Plays a script and judges its images under the models, the first disagreement of each. `tick` is told of every image.
+/// Plays a script and judges its images under the models, the first disagreement of each. With `list` it is said what
+/// the first of them allows. `tick` is told of every image.
 ///
 /// Errors: the machine fails.
 pub fn run(
     machine: &mut Machine,
     script: &Script,
     models: &[&'static dyn PersistenceModel],
+    list: bool,
     stream: &mut Seeded,
     tick: &mut dyn FnMut(),
 ) -> io::Result<Result<Outcome, String>> {
@@ -211,6 +237,9 @@ pub fn run(
     };
     let spaces: Vec<Space> = models.iter().map(|model| played.space(*model)).collect();
     let mut outcome = Outcome::default();
+    if let Some((space, model)) = spaces.first().zip(models.first()).filter(|_| list) {
+        outcome.allowed = played.allowed(space, *model).unwrap_or_default();
+    }
     let mut images = played.images(machine.kind().superblock, stream);
     images.extend(forgetful(&played.log, FORGETFUL_PER_RUN, stream));
     for chosen in images {
@@ -267,7 +296,7 @@ pub fn shrink(
             None => drop(less.setup.remove(script.setup.len() + script.calls.len() - 1 - at)),
         }
         tries -= 1;
-        let again = run(machine, &less, &[model], stream, tick)?;
+        let again = run(machine, &less, &[model], false, stream, tick)?;
         match again.ok().and_then(|outcome| outcome.disagreements.into_iter().next()) {
             Some(smaller) => (script, found) = (less, smaller),
             None => at += 1,

@@ -14,6 +14,7 @@ use super::image::Way;
 use super::machine::Machine;
 use super::soundness::{self, Disagreement};
 use crate::env::choice::Seeded;
+use crate::env::clock::Stopwatch;
 
 /// What is wanted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,10 +29,12 @@ pub struct Job {
     pub runs: u64,
     /// No more than so many images, if it is said.
     pub images: Option<u64>,
+    /// No further script after so many seconds, if it is said.
+    pub seconds: Option<u64>,
     /// The seed.
     pub seed: u64,
-    /// This script, instead of random ones.
-    pub script: Option<String>,
+    /// These scripts, each so many times, instead of random ones.
+    pub scripts: Vec<String>,
     /// Shrink so many disagreements of each model; of the others only the number is told.
     pub shrink: u64,
     /// Panic after so many images: for tests of what is left behind.
@@ -64,10 +67,26 @@ pub struct Tally {
     pub caught: u64,
     /// By model: in how many runs it did not allow an image.
     pub disagreements: BTreeMap<String, u64>,
-    /// Of a script that was given: what was seen, by how far the calls had come.
-    pub seen: BTreeSet<(usize, String, String)>,
+    /// What came of each script that was given.
+    pub scripts: BTreeMap<String, Shown>,
     /// The median time that an image took.
     pub median_micros: u64,
+}
+
+/// What came of a script.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// What the file system's own model allows at any time; nothing, where that is too much to list.
+    pub allowed: BTreeSet<String>,
+    /// What was seen: after so many calls, how far they had come, and the tree.
+    pub seen: BTreeSet<(usize, String, String)>,
+}
+
+impl Shown {
+    /// What is allowed and was never seen.
+    pub fn never_seen(&self) -> impl Iterator<Item = &String> {
+        self.allowed.iter().filter(|state| !self.seen.iter().any(|(_, _, seen)| seen == *state))
+    }
 }
 
 fn say(said: &Said) -> io::Result<()> {
@@ -92,7 +111,7 @@ fn tally(job: &Job) -> io::Result<Tally> {
     host::own_mounts()?;
     let bad = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     let kind = FileSystem::named(&job.fs).ok_or_else(|| bad(format!("there is no {:?}", job.fs)))?;
-    let given: Option<Script> = job.script.as_deref().map(str::parse).transpose().map_err(bad)?;
+    let given: Vec<Script> = job.scripts.iter().map(|script| script.parse()).collect::<Result<_, _>>().map_err(bad)?;
     let mut machine = Machine::new(kind, Places(job.work.clone()), job.server)?;
     let models: Vec<_> = kind.models().collect();
     let mut tally = Tally { fs: job.fs.clone(), ..Tally::default() };
@@ -104,18 +123,25 @@ fn tally(job: &Job) -> io::Result<Tally> {
         // If nobody listens any more, the supervisor is gone and so is this process.
         let _ = say(&Said::Image);
     };
-    for at in 0..job.runs {
-        if job.images.is_some_and(|most| times.len() as u64 >= most) {
+    let watch = Stopwatch::start();
+    for at in 0..job.runs * given.len().max(1) as u64 {
+        let is_late = job.seconds.is_some_and(|most| watch.elapsed().as_secs() >= most);
+        if is_late || job.images.is_some_and(|most| times.len() as u64 >= most) {
             break;
         }
         let mut stream = Seeded::stream(job.seed, &format!("kernel {} {at}", job.fs));
-        let script = given.clone().unwrap_or_else(|| calls::random(&mut stream));
-        let outcome = soundness::run(&mut machine, &script, &models, &mut stream, &mut tick)?;
+        let script = match given.len() as u64 {
+            0 => calls::random(&mut stream),
+            scripts => given[(at % scripts) as usize].clone(),
+        };
+        let outcome = soundness::run(&mut machine, &script, &models, !given.is_empty(), &mut stream, &mut tick)?;
         let outcome = outcome.map_err(|why| bad(format!("run {at}, {script}: {why}")))?;
         tally.runs += 1;
         tally.caught += outcome.caught;
-        if given.is_some() {
-            tally.seen.extend(outcome.seen);
+        if !given.is_empty() {
+            let shown = tally.scripts.entry(script.to_string()).or_default();
+            shown.allowed.extend(outcome.allowed);
+            shown.seen.extend(outcome.seen);
         }
         for (way, micros) in outcome.images {
             *tally.images.entry(way).or_default() += 1;

@@ -66,7 +66,7 @@ pub struct SoundnessArgs {
     /// File systems, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "ext4-ordered,ext4-writeback,xfs,btrfs")]
     pub fs: Vec<String>,
-    /// Play so many random scripts on each
+    /// Play so many random scripts on each, or each given one so many times
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub runs: u64,
     /// Stop after so many images of each
@@ -75,9 +75,13 @@ pub struct SoundnessArgs {
     /// Seed of the scripts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     pub seed: u64,
-    /// Play this script instead: calls separated by `;`, those of the set-up before a `|`
+    /// Start no further script after so many seconds
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u64>,
+    /// Play this script instead: calls separated by `;`, those of the set-up before a `|`. May be given several times;
+    /// of one, all that was seen is shown
     #[arg(long, value_name = "SCRIPT")]
-    pub calls: Option<String>,
+    pub calls: Vec<String>,
     /// Shrink and show so many disagreements of each model
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub shrink: u64,
