@@ -115,15 +115,16 @@ impl Piece {
         }
     }
 
-    /// Whether `later` is a sector in the range that this frees.
-    fn frees(&self, later: &Self) -> bool {
+    /// Whether `later` is a sector in the range that this frees: with `in_place` not in the block that is left.
+    fn frees(&self, later: &Self, in_place: bool) -> bool {
         let (Change::Size { inode: a, before, after }, Change::Sector { inode: b, write, .. }) =
             (&self.change, &later.change)
         else {
             return false;
         };
         let start = write.sector * SECTOR_BYTES;
-        self.is_shrink() && a == b && start < *before && *after < start + SECTOR_BYTES
+        let from = if in_place { after.next_multiple_of(BLOCK_BYTES) } else { *after };
+        self.is_shrink() && a == b && from < *before && start < *before && from < start + SECTOR_BYTES
     }
 }
 
@@ -186,7 +187,7 @@ fn behind_a_close(log: &[Record], flushed: &Piece, kept: &Piece, picks: impl Fn(
 /// Whether `later` persists only together with `earlier`: the column "order among un-synced effects".
 fn needs(model: &str, log: &[Record], all: &[Piece], earlier: &Piece, later: &Piece) -> bool {
     let posix = model.starts_with("posix");
-    if earlier.same_object(later) || (!posix && earlier.frees(later)) {
+    if earlier.same_object(later) || (!posix && earlier.frees(later, model != "journal")) {
         return true;
     }
     let metadata_in_order = earlier.is_metadata() && later.is_metadata();
@@ -292,7 +293,7 @@ fn legal(model: &str, log: &[Record], all: &[Piece], fates: &[Fate]) -> bool {
     (0..all.len()).filter(|at| fates[*at] != Fate::Lost).all(|at| {
         let stale = fates[at] == Fate::Stale;
         // A block is allocated anew only if the truncation that freed it has happened, in every model.
-        let needs = |p: &Piece| needs(model, log, all, p, &all[at]) || (stale && p.frees(&all[at]));
+        let needs = |p: &Piece| needs(model, log, all, p, &all[at]) || (stale && p.frees(&all[at], true));
         (0..at).all(|p| kept(p) || !needs(&all[p]))
     }) && (model != "journal" || blocks_are_whole(all, fates))
 }

@@ -39,6 +39,7 @@ pub fn run(args: KernelArgs) -> Result<u8, CliError> {
 struct Seen {
     seed: u64,
     models: Vec<&'static str>,
+    not_compared: &'static [&'static str],
     #[serde(flatten)]
     tally: Tally,
     shown: Vec<Disagreement>,
@@ -104,7 +105,8 @@ fn watch(args: &SoundnessArgs, kind: FileSystem) -> Result<Seen, CliError> {
     };
     match supervise(kind, job, limits, &mut hear) {
         Ok(End::Done(tally)) => {
-            Ok(Seen { seed: args.seed, models: kind.models().map(|m| m.name()).collect(), tally, shown })
+            let models = kind.models().map(|m| m.name()).collect();
+            Ok(Seen { seed: args.seed, models, not_compared: kind.not_compared, tally, shown })
         }
         Ok(End::Failed(why)) => Err(CliError::internal(format!("{}: {why}", kind.name))),
         Ok(End::Aborted(why)) => Err(CliError::no_verdict(format!("{}: {why}", kind.name))),
@@ -131,6 +133,9 @@ fn text(seen: &Seen) -> String {
         out += &format!("  {style}{model:<20} disagrees in {count} scripts{style:#}\n");
     }
     out += &format!("  control: {} images on a disk that ignored flushes showed a loss\n", tally.caught);
+    for calls in seen.not_compared {
+        out += &format!("  not compared: {calls}\n");
+    }
     if seen.is_blind() {
         out += &format!("{BROKEN}the control saw no loss: the recorder does not work{BROKEN:#}\n");
     }

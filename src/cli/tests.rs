@@ -16,9 +16,6 @@ fn snapshot(name: &str, text: String) {
 #[test]
 fn help_texts() {
     let mut command = Cli::command().term_width(usize::from(MAX_COLUMNS));
-    if cfg!(feature = "kernel") {
-        command = command.mut_subcommand("kernel", |kernel| kernel.hide(true));
-    }
     command.build();
     snapshot("help-pullplug", command.clone().render_long_help().to_string());
     for name in ["compare", "explore", "replay", "syncs", "ops", "serve", "garbage-collect", "simulate", "trace"] {

@@ -16,7 +16,9 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+use super::FileSystem;
 use crate::disk::SimFs;
+use crate::disk::tree::{Ino, Tree};
 use crate::env::choice::{Chooser, Seeded};
 use crate::env::run_now;
 use crate::fs::{ErrorKind, File, FileExt, FileKind, Fs, FsError, OpenMode, Result};
@@ -47,6 +49,17 @@ impl FromStr for Call {
             _ => false,
         };
         if is_call { Ok(Self(words.join(" "))) } else { Err(format!("{text:?} is no call")) }
+    }
+}
+
+impl Call {
+    /// Whether it renames something over a file, or out of a directory, that was made after `first`.
+    fn renames_what_is_new(&self, tree: &Tree, first: Ino) -> bool {
+        let place = |path| tree.walk(path, |_, _| {}).ok();
+        let mut words = self.0.split(' ');
+        let (Some("rename"), Some(from), Some(to)) = (words.next(), words.next(), words.next()) else { return false };
+        place(from).is_some_and(|from| from.dir >= first)
+            || place(to).and_then(|to| to.ino).is_some_and(|replaced| replaced >= first)
     }
 }
 
@@ -157,19 +170,23 @@ const LENGTHS: [&str; 9] = ["1", "71", "511", "512", "600", "1536", "4096", "500
 const OFFSETS: [&str; 6] = ["0", "0", "71", "512", "4096", "8192"];
 const CUTS: [&str; 7] = ["0", "0", "10", "71", "600", "4096", "5000"];
 
-/// A random script; every call of it succeeds.
-pub fn random(stream: &mut Seeded) -> Script {
+/// A random script for a file system; every call of it succeeds.
+pub fn random(kind: FileSystem, stream: &mut Seeded) -> Script {
     let mut actor = Actor::new(SimFs::new());
     let (setup, calls) = (stream.choose(8), 3 + stream.choose(10));
     let mut letter = b'A';
-    let mut draw = |count: usize, stream: &mut Seeded| {
+    let mut draw = |count: usize, stream: &mut Seeded, is_setup: bool| {
         let mut calls = Vec::new();
+        let first_new = actor.fs.tree().next_ino();
         // Most draws are of paths that are not there.
         for _ in 0..count * 40 {
             if calls.len() == count {
                 break;
             }
             let call = Call(words(stream, char::from(letter)));
+            if !is_setup && !kind.not_compared.is_empty() && call.renames_what_is_new(&actor.fs.tree(), first_new) {
+                continue;
+            }
             if run_now(actor.call(&call)).is_ok() {
                 letter = if letter == b'Z' { b'A' } else { letter + 1 };
                 calls.push(call);
@@ -178,8 +195,8 @@ pub fn random(stream: &mut Seeded) -> Script {
         actor.close_all();
         calls
     };
-    let setup = draw(setup, stream);
-    let mut calls = draw(calls, stream);
+    let setup = draw(setup, stream, true);
+    let mut calls = draw(calls, stream, false);
     // Brings what is only in memory to the disk: the power may go on the way.
     calls.push(Call("syncfs".to_owned()));
     Script { setup, calls }

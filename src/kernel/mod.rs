@@ -50,6 +50,8 @@ pub struct FileSystem {
     /// Where its superblock is, from and to: one checksum over more than a sector. The file system takes for granted
     /// that a disk writes it whole; where it is torn nothing can be mounted, and only a repair by hand helps.
     superblock: (u64, u64),
+    /// Which calls are not drawn, since its model does not know what they leave.
+    pub not_compared: &'static [&'static str],
     /// The models that must allow all that it leaves: its own, then weaker ones.
     models: &'static [&'static str],
 }
@@ -77,6 +79,7 @@ pub const FILE_SYSTEMS: [FileSystem; 4] = [
         options: "",
         size_bytes: 64 << 20,
         superblock: (0, 512),
+        not_compared: &[],
         models: &["xfs", "posix", "posix-split-rename"],
     },
     FileSystem {
@@ -87,7 +90,14 @@ pub const FILE_SYSTEMS: [FileSystem; 4] = [
         options: "nodiscard",
         size_bytes: 128 << 20,
         superblock: (64 << 10, 68 << 10),
-        models: &["btrfs", "posix", "posix-split-rename"],
+        not_compared: &[
+            // `create c; fsync c; create x; rename x c; append b 1 B; fsync b`: afterwards there is no `c`. What is
+            // renamed was not logged, what it replaces was: the log loses the one name, and does not get the other.
+            "renames over a file that was made since the last commit (without an fsync of the new one, both may be gone)",
+            // Its entries may have been logged with the directory above, one by one.
+            "renames out of a directory that was made since the last commit",
+        ],
+        models: &["btrfs", "posix-split-rename"],
     },
 ];
 
@@ -99,6 +109,7 @@ const EXT4: FileSystem = FileSystem {
     options: "",
     size_bytes: 32 << 20,
     superblock: (1024, 2048),
+    not_compared: &[],
     models: &[],
 };
 

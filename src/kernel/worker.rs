@@ -131,7 +131,7 @@ fn tally(job: &Job) -> io::Result<Tally> {
         }
         let mut stream = Seeded::stream(job.seed, &format!("kernel {} {at}", job.fs));
         let script = match given.len() as u64 {
-            0 => calls::random(&mut stream),
+            0 => calls::random(kind, &mut stream),
             scripts => given[(at % scripts) as usize].clone(),
         };
         let outcome = soundness::run(&mut machine, &script, &models, !given.is_empty(), &mut stream, &mut tick)?;

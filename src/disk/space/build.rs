@@ -283,7 +283,9 @@ impl Builder<'_> {
         }
         let id = self.atom(at, Piece::Shrink { inode });
         self.len(id, inode, after);
-        self.last_shrink.entry(inode).or_default().push((id, after..before));
+        // Where the block that is left is zeroed in place, it is written in place as well: nothing of it was freed.
+        let freed_from = if self.model.zeroes_in_place() { after.next_multiple_of(BLOCK_BYTES) } else { after };
+        self.last_shrink.entry(inode).or_default().push((id, freed_from..before));
         // What is freed reads as zeros once the length grows again. The sector that the new end cuts keeps its head:
         // of the bytes that survived, which need not be those that were last written.
         let file = self.space.file_mut(inode);
