@@ -22,6 +22,7 @@ const NO_VERDICT: i32 = 75;
 fn start(work: &Path, args: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pullplug"));
     command.args(["kernel", "soundness", "--work"]).arg(work).args(args);
+    // Nobody reads before the end: what is said must fit into a pipe, and does.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -18,6 +18,9 @@ use crate::kernel::worker::{Job, Said, Shown, Tally};
 use crate::kernel::{FILE_SYSTEMS, FileSystem, server, worker};
 use crate::report::{BROKEN, STRONG};
 
+/// So many of the outcomes that were never seen are shown.
+const MOST_NEVER_SEEN: usize = 12;
+
 /// Runs the command.
 pub fn run(args: KernelArgs) -> Result<u8, CliError> {
     match args.command {
@@ -165,7 +168,7 @@ fn scripts(all: &BTreeMap<String, Shown>) -> String {
                 out += &format!("  seen {cut_told:<30} {tree}\n");
                 before = Some(cut);
             }
-            out.extend(never.iter().map(|state| format!("  never seen {:<24} {state}\n", "")));
+            out.extend(never.iter().take(MOST_NEVER_SEEN).map(|state| format!("  never seen {:<24} {state}\n", "")));
         }
     }
     if all.len() > 1 {
