@@ -114,10 +114,13 @@ impl<'a, F: Fs, P: Protocol + ?Sized> Watched<'a, F, P> {
 
     /// Recovery in these places, twice.
     async fn recover_twice_in(&self, places: &BTreeSet<String>) -> Result<Registry<HookedFs<F>>, OpenError> {
-        let mut registry = self.registry.clone();
-        for _ in 0..2 {
-            registry = Registry::open(self.strategy, self.fs.clone(), self.world.clone()).await?;
-            let Some(steps) = registry.strategy().litter_steps() else { continue };
+        self.recover_in(places).await?;
+        self.recover_in(places).await
+    }
+
+    async fn recover_in(&self, places: &BTreeSet<String>) -> Result<Registry<HookedFs<F>>, OpenError> {
+        let registry = Registry::open(self.strategy, self.fs.clone(), self.world.clone()).await?;
+        if let Some(steps) = registry.strategy().litter_steps() {
             for place in places {
                 hold(&self.watch.0).held_to = Some(place.clone());
                 let collected = steps.collect_litter_in(place).await;
@@ -183,7 +186,7 @@ pub async fn judge_alone<F: Fs, P: Protocol + ?Sized>(
     }
 }
 
-/// Judges that recovery succeeds in a place, twice. `None` where nothing is done by places, or not in this one.
+/// Judges that recovery succeeds in a place, twice. Nothing is seen where it does not go by places, or not by this one.
 pub async fn judge_place<F: Fs, P: Protocol + ?Sized>(
     strategy: &P,
     contents: &Contents,

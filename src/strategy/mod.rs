@@ -294,7 +294,8 @@ pub trait Strategy<F: Fs>: Send + Sync {
 /// what [`collect_litter_in`](LitterSteps::collect_litter_in) does, and changes nothing else. A step looks at nothing
 /// outside its place and only removes and renames what is in it (or removes it). So what one step does, no other sees,
 /// and what litter collection does to something is done by the steps of the places in which that lies. Oracles count on
-/// it, and hold steps to it: a call that leads out of the place is refused.
+/// it, and hold steps to it: a call that leads out of the place is refused. It is not for protocols that rename
+/// directories: where a rename may persist in pieces, such a one could lie in two places.
 #[async_trait]
 pub trait LitterSteps: Send + Sync {
     /// Whether the directory `dir` is a place, there or not.

@@ -6,7 +6,7 @@ pub(super) const LONG_ABOUT: &str = "\
 Crash-tests the ways in which container registries store images.
 
 A complete registry core runs on a simulated disk. Then the plug is pulled at every point of a workload, every state \
-that a file system may leave behind there is visited (or a sample, where there are too many), the registry is started \
+that a file system may leave behind there is covered (or a sample, where that takes too long), the registry is started \
 on it again, and what it kept is compared with what it had promised.
 
 Without a command, pullplug compares: the options of `compare` may be given right away.";
