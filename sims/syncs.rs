@@ -83,7 +83,9 @@ fn pairs_make_no_other_syncs() {
         let search = Search { preemptions: 1, reduce: true };
         let (runs, _) = search.all(|schedule| stage.run(schedule)).unwrap();
         let syncs = |record: &&Record| matches!(record.what, What::SyncFile(_) | What::SyncDir(_) | What::SyncFs);
-        let made = runs.iter().flat_map(|run| run.run.log.iter().filter(syncs)).map(|record| generalised(&record.call));
+        let made = runs.iter().flat_map(|run| run.run.log.iter().filter(syncs));
+        // Alone, the second image and its tag are pushed in setups, which are not among the steps.
+        let made = made.map(|record| generalised(&record.call).replace("/tags/v2", "/tags/v1"));
         let others: BTreeSet<String> = made.filter(|call| !alone.contains(call)).collect();
         assert!(others.is_empty(), "{pair}: {others:?}");
     }
