@@ -5,9 +5,9 @@
 //! it is proved that nothing does, there is no smaller set: every smaller one leaves a known counterexample as it is.
 //! Where no candidate helps against a counterexample, nor all at once, its invariant is beyond help by syncs.
 //!
-//! Where crash states are one family, syncs **add up**: what one forces does not depend on the others, and what is
-//! allowed stays. More syncs leave fewer states, and of many that do not help together none does: those that do are
-//! looked for by halves. Demands are exact then, and so is what is said of sizes.
+//! Where crash states are one family and nothing is overwritten, syncs **add up**: what one forces does not depend on the
+//! others, and what is allowed stays. More syncs leave fewer states, and of many that do not help together none does:
+//! those that do are looked for by halves. Demands are exact then, and so is what is said of sizes.
 //!
 //! Under `btrfs` a sync may also make a crash state: a log holds what was synced, and not what came before it. So each
 //! candidate is tried alone, against what becomes of the counterexample with it ([`super::persists`]), and a demand may be
@@ -26,7 +26,7 @@ use super::bench::{Answer, Baseline, Bench, Breach};
 use super::cover::{self, Demand, Set};
 use super::persists::Carried;
 use super::roles::{Role, START};
-use crate::disk::effect::cuts;
+use crate::disk::effect::{Effect, Record, cuts};
 use crate::disk::model::PersistenceModel;
 use crate::disk::space::Space;
 use crate::explore::lazy::NoProof;
@@ -80,7 +80,8 @@ struct Search<'a, P> {
     candidates: Vec<Addition>,
     /// By workload: those that make a difference to its run, or to what comes after a crash.
     telling: Vec<Set>,
-    /// Whether each sync forces what it forces, whatever other syncs there are: so where crash states are one family.
+    /// Whether each sync forces what it forces, whatever other syncs there are: so where crash states are one family, and
+    /// nothing is overwritten.
     adds_up: bool,
     /// Each with the invariant that it is made for.
     demands: Vec<(&'static str, Demand)>,
@@ -146,11 +147,19 @@ impl<P: Protocol> Bench<'_, P> {
     fn adds_up(&self, model: &dyn PersistenceModel) -> bool {
         self.subjects.iter().all(|subject| {
             Run::of(subject).is_ok_and(|run| {
-                let space = Space::new(run.base, run.log.clone(), model);
-                cuts(&run.log).into_iter().all(|cut| model.families(&space, cut).len() == 1)
+                let space = Space::new(run.base.clone(), run.log.clone(), model);
+                let cuts = cuts(&run.log);
+                cuts.iter().all(|cut| model.families(&space, *cut).len() == 1)
+                    && cuts.par_iter().all(|cut| !overwrites(&run.restarted(subject, *cut).log))
             })
         })
     }
+}
+
+/// Whether any write leaves all but bytes as it was: what a syncfs does to such a one may depend on the sync before it.
+fn overwrites(log: &[Record]) -> bool {
+    let is_block = |effect: &Effect| matches!(effect, Effect::Block { .. });
+    log.iter().any(|record| !record.effects().is_empty() && record.effects().iter().all(is_block))
 }
 
 impl<'a, P: Protocol> Search<'a, P> {
