@@ -26,7 +26,6 @@ impl CliError {
     }
 
     /// What was given up before there was a result.
-    #[cfg_attr(not(feature = "kernel"), expect(dead_code, reason = "only what waits for a real disk is given up"))]
     pub fn no_verdict(message: impl Into<String>) -> Self {
         Self { code: exit::NO_VERDICT, message: format!("no verdict: {}", message.into()), help: None }
     }
