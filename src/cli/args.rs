@@ -25,7 +25,7 @@ pub use trace::{DEFAULT_LAYOUT, TraceArgs};
 
 /// The seed if none is given.
 pub const DEFAULT_SEED: u64 = 1;
-/// Crash states of a cell if nothing is said: what lets the whole comparison end within two minutes on two cores.
+/// Crash states that are visited of a cell if nothing is said.
 pub const DEFAULT_BUDGET: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
 
 /// The largest layer that is generated.
