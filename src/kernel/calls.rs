@@ -53,13 +53,13 @@ impl FromStr for Call {
 }
 
 impl FileSystem {
-    /// Whether a call is one of those that are not compared; `first` is the first file that is not from the set-up.
-    fn skips(&self, call: &Call, actor: &Actor<SimFs>, first: Ino) -> bool {
+    /// Whether a call is one of those that are not compared; `base` is what the set-up made.
+    fn skips(&self, call: &Call, actor: &Actor<SimFs>, base: &Tree) -> bool {
         match self.kind {
             "btrfs" => {
                 let words: Vec<&str> = call.0.split(' ').collect();
                 let nameless = matches!(words[..], ["fsync", path] if actor.has_lost(path));
-                words[0] == "link" || nameless || call.renames_what_is_new(&actor.fs.tree(), first)
+                words[0] == "link" || nameless || call.renames_what_is_new(&actor.fs.tree(), base)
             }
             _ if self.name == "ext4-writeback" => call.0.starts_with("truncate"),
             _ => false,
@@ -68,13 +68,14 @@ impl FileSystem {
 }
 
 impl Call {
-    /// Whether it renames something over a file, or out of a directory, that was made after `first`.
-    fn renames_what_is_new(&self, tree: &Tree, first: Ino) -> bool {
+    /// Whether it renames something over a file that was not there in `base`, or out of a directory that was not.
+    fn renames_what_is_new(&self, tree: &Tree, base: &Tree) -> bool {
         let place = |path| tree.walk(path, |_, _| {}).ok();
+        let before = |path| base.walk(path, |_, _| {}).ok().and_then(|place| place.ino);
         let mut words = self.0.split(' ');
         let (Some("rename"), Some(from), Some(to)) = (words.next(), words.next(), words.next()) else { return false };
-        place(from).is_some_and(|from| from.dir >= first)
-            || place(to).and_then(|to| to.ino).is_some_and(|replaced| replaced >= first)
+        place(from).is_some_and(|from| from.dir >= base.next_ino())
+            || place(to).and_then(|to| to.ino).is_some_and(|replaced| before(to) != Some(replaced))
     }
 }
 
@@ -200,14 +201,14 @@ pub fn random(kind: FileSystem, stream: &mut Seeded) -> Script {
     let mut letter = b'A';
     let mut draw = |count: usize, stream: &mut Seeded, is_setup: bool| {
         let mut calls = Vec::new();
-        let first_new = actor.fs.tree().next_ino();
+        let base = actor.fs.tree();
         // Most draws are of paths that are not there.
         for _ in 0..count * 40 {
             if calls.len() == count {
                 break;
             }
             let call = Call(words(stream, char::from(letter)));
-            if !is_setup && kind.skips(&call, &actor, first_new) {
+            if !is_setup && kind.skips(&call, &actor, &base) {
                 continue;
             }
             if run_now(actor.call(&call)).is_ok() {

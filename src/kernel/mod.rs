@@ -95,7 +95,7 @@ pub const FILE_SYSTEMS: [FileSystem; 4] = [
         not_compared: &[
             // `create c; fsync c; create x; rename x c; append b 1 B; fsync b`: afterwards there is no `c`. What is
             // renamed was not logged, what it replaces was: the log loses the one name, and does not get the other.
-            "renames over a file that was made since the last commit (without an fsync of the new one, both may be gone)",
+            "renames over a file that came there since the last commit (without an fsync of the new one, both may be gone)",
             // Its entries may have been logged with the directory above, one by one.
             "renames out of a directory that was made since the last commit",
             // All names of an inode come along, whichever is logged.
