@@ -68,13 +68,15 @@ impl FileSystem {
 }
 
 impl Call {
-    /// Whether it renames something over a file that was not there in `base`, or out of a directory that was not.
+    /// Whether it renames something over a file that was not there in `base`, or out of a directory that was not, or
+    /// something that was elsewhere.
     fn renames_what_is_new(&self, tree: &Tree, base: &Tree) -> bool {
         let place = |path| tree.walk(path, |_, _| {}).ok();
         let before = |path| base.walk(path, |_, _| {}).ok().and_then(|place| place.ino);
         let mut words = self.0.split(' ');
         let (Some("rename"), Some(from), Some(to)) = (words.next(), words.next(), words.next()) else { return false };
-        place(from).is_some_and(|from| from.dir >= base.next_ino())
+        let moved = |ino: Ino| ino < base.next_ino() && before(from) != Some(ino);
+        place(from).is_some_and(|from| from.dir >= base.next_ino() || from.ino.is_some_and(moved))
             || place(to).and_then(|to| to.ino).is_some_and(|replaced| before(to) != Some(replaced))
     }
 }

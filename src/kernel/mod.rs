@@ -98,6 +98,8 @@ pub const FILE_SYSTEMS: [FileSystem; 4] = [
             "renames over a file that came there since the last commit (without an fsync of the new one, both may be gone)",
             // Its entries may have been logged with the directory above, one by one.
             "renames out of a directory that was made since the last commit",
+            // Of its names the first and the last may be there.
+            "renames of a file that was renamed since the last commit",
             // All names of an inode come along, whichever is logged.
             "hard links that were made since the last commit",
             // It does nothing, and should the name come back, so do the old bytes.
