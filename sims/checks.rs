@@ -117,9 +117,8 @@ fn look_through<F: Fs>(bed: &Bed, damage: &dyn Fn(&SimFs), wrap: impl Fn(SimFs) 
     let probes = probe::probes(&bed.workload, &bed.sessions, &Workload::serial_marks(bed.marks), &paths);
     let one = |probe| run_now(probe::evaluate(probe, contents, bed.strategy, disk(), world())).unwrap();
     let seen: Vec<_> = probes.iter().flat_map(one).collect();
-    let raw = disk();
-    let all = probe::evaluate_all(&probes, contents, bed.strategy, &raw, |_| disk(), same, world);
-    let together = run_now(all).unwrap();
+    let raw = &disk();
+    let together = run_now(probe::evaluate_all(&probes, contents, bed.strategy, raw, |_| disk(), same, world)).unwrap();
     assert_eq!(together, seen, "probes that share a disk see what each sees alone");
     let mut verdict = Verdict::default();
     for observation in seen {

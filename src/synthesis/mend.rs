@@ -10,7 +10,7 @@
 //! those that do are looked for by halves. Demands are exact then, and so is what is said of sizes.
 //!
 //! Under `btrfs` a sync may also make a crash state: a log holds what was synced, and not what came before it. So each
-//! candidate is tried alone, against what becomes of the counterexample with it ([`super::persists`]), and a demand may be
+//! candidate is tried alone, against what becomes of the counterexample with it (`persists`), and a demand may be
 //! given some of the candidates: it is one only for those who choose these. What several candidates do together is
 //! concluded from what each does, and so nothing smaller is certain not to do but no sync at all, or one.
 //!
