@@ -1,49 +1,37 @@
-//! Calls on a disk as short lines of text, so that a litmus test, a counterexample of proptest and a snapshot read
-//! the same; and the crash states that a log allows, as text.
-//!
-//! A script is a list of calls separated by `;`:
-//!
-//! | call | meaning |
-//! | --- | --- |
-//! | `create P`, `open P`, `close P` | a new file, an existing one; the handle stays open until `close` |
-//! | `write P OFFSET LEN L` | LEN times the letter L at OFFSET; opens the file, if it must be |
-//! | `append P LEN L`, `truncate P LEN` | as they say, through the same handle |
-//! | `fsync P` | of a file or of a directory; `fsync /` of the root |
-//! | `mkdir`, `rmdir`, `unlink`, `rename A B`, `link A B`, `syncfs` | as in the port |
+//! Scripts of calls ([`pullplug::fs::script`]) on the simulated disk, and the crash states that their logs allow, as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use pullplug::disk::SimFs;
 use pullplug::disk::crash::{Loss, families, free_atoms, survivors};
 pub use pullplug::disk::describe::shown;
 use pullplug::disk::effect::{Cut, cuts};
 use pullplug::disk::model::{ALL, Family, PersistenceModel};
 use pullplug::disk::space::{Bits, Space};
-use pullplug::disk::{SimFile, SimFs};
 use pullplug::env::choice::DepthFirst;
 use pullplug::env::run_now;
-use pullplug::fs::{ErrorKind, File, FileExt, FileKind, Fs, FsError, OpenMode, Result};
+use pullplug::fs::Result;
+use pullplug::fs::script::Actor;
 
-/// A disk and the handles that a script holds open, by the path that they were opened by.
-#[derive(Default)]
+/// A disk on which scripts are played.
 pub struct Player {
     pub fs: SimFs,
-    handles: BTreeMap<String, SimFile>,
+    actor: Actor<SimFs>,
 }
 
 impl Player {
     /// A disk on which `setup` ran and is durable.
     pub fn after(setup: &str) -> Self {
-        let mut player = Self::default();
+        let mut player = Self::on(SimFs::new());
         player.run(setup);
-        player.handles.clear();
+        player.actor.close_all();
         player.fs.settle();
         player
     }
 
     /// Plays on a disk as it is.
     pub fn on(fs: SimFs) -> Self {
-        Self { fs, handles: BTreeMap::new() }
+        Self { actor: Actor::new(fs.clone()), fs }
     }
 
     /// Runs a script of which every call must succeed.
@@ -55,47 +43,7 @@ impl Player {
 
     /// Runs one call.
     pub fn call(&mut self, call: &str) -> Result<()> {
-        let words: Vec<&str> = call.split_whitespace().collect();
-        let fs = self.fs.clone();
-        run_now(async {
-            match words.as_slice() {
-                ["create", path] => self.keep(path, fs.open(path, OpenMode::CreateNew).await?),
-                ["open", path] => self.keep(path, fs.open(path, OpenMode::Write).await?),
-                ["close", path] => drop(self.handles.remove(*path)),
-                ["write", path, offset, len, letter] => {
-                    self.handle(path).await?.write_full(number(offset), filled(len, letter)).await?;
-                }
-                ["append", path, len, letter] => {
-                    let file = self.handle(path).await?;
-                    file.write_full(file.metadata().await?.len, filled(len, letter)).await?;
-                }
-                ["truncate", path, len] => self.handle(path).await?.set_len(number(len)).await?,
-                ["fsync", "/"] => fs.sync_dir("").await?,
-                ["fsync", path] if fs.metadata(path).await?.kind == FileKind::Dir => fs.sync_dir(path).await?,
-                ["fsync", path] => self.handle(path).await?.sync_all().await?,
-                ["syncfs"] => fs.sync_fs().await?,
-                ["mkdir", path] => fs.mkdir(path).await?,
-                ["rmdir", path] => fs.rmdir(path).await?,
-                ["unlink", path] => fs.unlink(path).await?,
-                ["rename", from, to] => fs.rename(from, to).await?,
-                ["link", from, to] => fs.hard_link(from, to).await?,
-                _ => return Err(FsError::new(ErrorKind::InvalidInput, "script", call)),
-            }
-            Ok(())
-        })
-    }
-
-    /// The handle of `path`, for calls that the script's words do not cover.
-    pub async fn handle(&mut self, path: &str) -> Result<&SimFile> {
-        if !self.handles.contains_key(path) {
-            let file = self.fs.open(path, OpenMode::Write).await?;
-            self.keep(path, file);
-        }
-        Ok(&self.handles[path])
-    }
-
-    fn keep(&mut self, path: &str, file: SimFile) {
-        self.handles.insert(path.to_owned(), file);
+        run_now(self.actor.call(&call.parse().unwrap()))
     }
 
     /// What happened since the set-up, laid out under `model`.
@@ -120,14 +68,6 @@ impl Player {
 /// The calls of a script.
 pub fn calls(script: &str) -> impl Iterator<Item = &str> {
     script.split(';').map(str::trim).filter(|c| !c.is_empty())
-}
-
-fn number(word: &str) -> u64 {
-    word.parse().unwrap_or_else(|_| panic!("{word:?} is not a number"))
-}
-
-fn filled(len: &str, letter: &str) -> Bytes {
-    letter.repeat(number(len) as usize).into()
 }
 
 /// Every crash state at `cut`.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::{KernelArgs, KernelCommand, SoundnessArgs};
 use super::error::CliError;
 use super::{exit, output};
-use crate::kernel::calls::Script;
+use crate::fs::script::Script;
 use crate::kernel::control::Places;
 use crate::kernel::soundness::Disagreement;
 use crate::kernel::supervise::{End, Limits, Unavailable, supervise};

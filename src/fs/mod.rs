@@ -16,6 +16,7 @@
 mod buffers;
 pub mod hooked;
 pub mod real;
+pub mod script;
 pub mod trace;
 
 use std::future::Future;

@@ -9,7 +9,6 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::calls::{Actor, Call, Script};
 use super::image::{Chosen, Logged, Way, forgetful, prefixes, reordered};
 use super::machine::Machine;
 use crate::disk::SimFs;
@@ -23,6 +22,7 @@ use crate::env::choice::{DepthFirst, Seeded};
 use crate::env::clock::Stopwatch;
 use crate::env::run_now;
 use crate::fs::real::RealFs;
+use crate::fs::script::{Actor, Call, Script};
 
 /// Images of each run in which writes are reordered.
 const REORDERED_PER_RUN: usize = 12;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::FileSystem;
-use super::calls::{self, Script};
+use super::calls;
 use super::control::Places;
 use super::host;
 use super::image::Way;
@@ -15,6 +15,7 @@ use super::machine::Machine;
 use super::soundness::{self, Disagreement};
 use crate::env::choice::Seeded;
 use crate::env::clock::Stopwatch;
+use crate::fs::script::Script;
 
 /// What is wanted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
