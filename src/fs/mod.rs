@@ -10,8 +10,7 @@
 //! behind the caller's back: there are no default methods here, helpers live in [`FsExt`] and [`FileExt`].
 //!
 //! Paths are relative to the root that the implementation was given, `/`-separated, without `.`, `..` or empty
-//! components ([`check_path`]); the root itself is the empty path. Where several errors apply to a call, the one that
-//! Linux reports wins, on every implementation.
+//! components ([`check_path`]); the root itself is the empty path. Of several errors that apply, Linux's wins, anywhere.
 
 mod buffers;
 pub mod hooked;
