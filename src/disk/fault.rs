@@ -18,8 +18,7 @@ pub enum FaultKind {
     WriteError,
     /// A write takes only a part.
     ShortWrite,
-    /// fsync fails with EIO; of a file: its dirty pages are marked clean; of a directory or the file system: it turns
-    /// read-only.
+    /// fsync fails with EIO. What becomes of what it was to make durable is another matter ([`FailedPages`]).
     SyncFailure,
     /// A write takes fewer bytes, or fails with ENOSPC, because the byte budget is used up. (Not by choice: by the
     /// budget, and counted by the disk.)
@@ -44,14 +43,33 @@ impl FaultKind {
     }
 }
 
-/// What a failed fsync does to the pages that it could not write (Rebello and others, USENIX ATC 2020).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a failed fsync does to the pages that it could not write (Rebello and others, USENIX ATC 2020). After one of a
+/// directory or of the file system that turns read-only, unless they stay dirty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum FailedPages {
     /// Marked clean, the new bytes stay readable until the cache is dropped (ext4, xfs).
     #[default]
     KeepNew,
     /// Marked clean and reverted to what is on the disk (btrfs).
     Revert,
+    /// Still dirty: a later sync brings them, and nothing is amiss but the answer.
+    StayDirty,
+}
+
+impl FailedPages {
+    /// All there is.
+    pub const ALL: [Self; 3] = [Self::KeepNew, Self::Revert, Self::StayDirty];
+    /// What differs after a failed sync of a directory or of the file system.
+    pub const OF_NAMES: [Self; 2] = [Self::KeepNew, Self::StayDirty];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KeepNew => "clean",
+            Self::Revert => "reverted",
+            Self::StayDirty => "dirty",
+        }
+    }
 }
 
 /// How often each fault fires: one in so many calls, 0 for never.

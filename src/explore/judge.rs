@@ -78,6 +78,7 @@ impl<P: Clone> Judge<P> {
                 cut: state.cut,
                 lost: minimise::lost(space, state.cut, &state.survivors),
                 restarted_at: None,
+                failed_sync: None,
                 in_recovery: None,
             });
         }

@@ -12,6 +12,7 @@
 //!
 //! Two operations at once are many runs: [`interleave`] says which.
 
+mod failing;
 mod group;
 pub mod interleave;
 mod judge;
@@ -35,6 +36,7 @@ use crate::disk::model::PersistenceModel;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::fs::FileKind;
+pub use failing::{Failed, FailedSync};
 use group::Group;
 use judge::Judge;
 pub use outcome::{Finding, Outcome};
@@ -67,6 +69,12 @@ pub trait Subject: Sync {
     /// survived), and the clients finish the workload: what was under way is tried again. Marks go on where they were.
     /// An error ends the run there; what it says is lost, since the probes see what came of it.
     fn restart(&self, disk: &SimFs, marks: usize) -> Result<(), String>;
+
+    /// Runs the workload on a disk of which a sync may fail, and marks as [`run`](Self::run) does. Clients that are refused
+    /// for it may try again, on the same process; an error ends the run. If nothing else is said, they do not.
+    fn insist(&self, disk: &SimFs) -> Result<(), String> {
+        self.run(disk)
+    }
 
     /// What to look at after a crash behind the first `marks` marks. `paths` are all that any crash state may have.
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Self::Probe>;
@@ -116,6 +124,8 @@ pub struct Run {
     pub log: Arc<[Record]>,
     /// The process had crashed there and was restarted: only what comes later is cut.
     pub restarted_at: Option<Cut>,
+    /// A sync failed: only what comes later is cut.
+    pub failed: Option<Failed>,
 }
 
 impl Run {
@@ -126,7 +136,7 @@ impl Run {
         disk.settle();
         subject.run(&disk)?;
         let (base, log) = disk.snapshot();
-        Ok(Self { base, log: log.into(), restarted_at: None })
+        Ok(Self { base, log: log.into(), restarted_at: None, failed: None })
     }
 
     /// The run in which the process crashes at `cut`, starts again, and the clients go on.
@@ -134,7 +144,12 @@ impl Run {
         let disk = SimFs::replayed(self.base.clone(), effect::executed(&self.log, cut));
         // What cannot be finished is seen by the probes.
         let _ = subject.restart(&disk, self.marks_before(cut));
-        Self { base: self.base.clone(), log: disk.snapshot().1.into(), restarted_at: Some(cut) }
+        Self { base: self.base.clone(), log: disk.snapshot().1.into(), restarted_at: Some(cut), failed: None }
+    }
+
+    /// Whether a cut is one of this run's, and not of one that went the same way up to there.
+    pub fn is_cut(&self, cut: Cut) -> bool {
+        self.restarted_at.max(self.failed.map(|failed| failed.at)).is_none_or(|from| cut > from)
     }
 
     /// How many marks were passed before `cut`.
@@ -183,7 +198,7 @@ fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outc
         if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
     let space = Arc::new(Space::new(run.base.clone(), log, setting.model));
     let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
-    cuts.retain(|cut| run.restarted_at.is_none_or(|from| *cut > from));
+    cuts.retain(|cut| run.is_cut(*cut));
     let budgets = states::budgets(&cuts, space.records(), setting.budget.states);
     let mut groups: Vec<(usize, Vec<(Cut, usize)>)> = Vec::new();
     for cut in cuts.iter().copied().zip(budgets) {
@@ -208,6 +223,7 @@ fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outc
     }
     for finding in outcome.findings.values_mut() {
         finding.restarted_at = run.restarted_at;
+        finding.failed_sync = run.failed.map(|failed| failed.sync);
         minimise::minimise(subject, &space, setting, finding);
     }
     outcome

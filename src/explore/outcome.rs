@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::FailedSync;
 use crate::disk::effect::Cut;
 use crate::disk::space::AtomId;
 
@@ -20,15 +21,21 @@ pub struct Finding<P> {
     pub lost: Vec<AtomId>,
     /// Where the process had crashed before, and was restarted.
     pub restarted_at: Option<Cut>,
+    /// The sync that had failed before.
+    pub failed_sync: Option<FailedSync>,
     /// For a crash during the recovery from that state: where that was cut, and what it lost.
     pub in_recovery: Option<(Cut, Vec<AtomId>)>,
 }
 
 impl<P> Finding<P> {
-    /// By which findings of one invariant are compared: how many crashes, how many lost effects, how late.
+    /// By which findings of one invariant are compared: how much went wrong (crashes, a failed sync), how many lost
+    /// effects, how late.
     pub fn size(&self) -> (usize, usize, Cut) {
         (
-            usize::from(self.restarted_at.is_some()) + usize::from(self.in_recovery.is_some()),
+            [self.restarted_at.is_some(), self.failed_sync.is_some(), self.in_recovery.is_some()]
+                .map(usize::from)
+                .iter()
+                .sum(),
             self.lost.len() + self.in_recovery.as_ref().map_or(0, |r| r.1.len()),
             self.cut,
         )

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Finding, Observation, Run, Subject, minimise};
+use super::{Failed, FailedSync, Finding, Observation, Run, Subject, minimise};
 use crate::disk::SimFs;
 use crate::disk::crash::{self, Loss};
 use crate::disk::effect::{Cut, Record, cuts};
@@ -18,6 +18,8 @@ use crate::disk::tree::Tree;
 pub struct Crash {
     /// Where the process had crashed before, and was restarted.
     pub restarted_at: Option<Cut>,
+    /// The sync that had failed before. No process was restarted then but for that.
+    pub failed_sync: Option<FailedSync>,
     /// Where the machine stops.
     pub cut: Cut,
     /// The effects that were executed and are lost, ascending.
@@ -30,6 +32,7 @@ impl<P> From<&Finding<P>> for Crash {
     fn from(finding: &Finding<P>) -> Self {
         Self {
             restarted_at: finding.restarted_at,
+            failed_sync: finding.failed_sync,
             cut: finding.cut,
             lost: finding.lost.clone(),
             in_recovery: finding.in_recovery.clone(),
@@ -47,6 +50,12 @@ pub enum Impossible {
         cut: Cut,
         /// How many steps there are.
         steps: usize,
+    },
+    /// There is no such sync, or nothing comes of its failure.
+    #[error("sync number {} cannot fail so that anything comes of it", nth + 1)]
+    NoSuchSync {
+        /// How many syncs come before it.
+        nth: u32,
     },
     /// An effect that was not executed before the crash, or does not exist.
     #[error("effect {0} was not executed before the crash, so it cannot be lost")]
@@ -121,6 +130,8 @@ pub struct Reproduced {
     pub recovery: Option<Stage>,
     /// How many marks were passed.
     pub marks: usize,
+    /// How a sync failed, if one did.
+    pub failed: Option<Failed>,
 }
 
 impl Reproduced {
@@ -145,14 +156,18 @@ pub fn reproduce<S: Subject>(
     loss: Loss,
     crash: &Crash,
 ) -> Result<Reproduced, Impossible> {
-    let restarted;
-    let run = match crash.restarted_at {
-        None => run,
-        Some(cut) if cuts(&run.log).contains(&cut) && cut < crash.cut => {
-            restarted = run.restarted(subject, cut);
-            &restarted
+    let other;
+    let run = match (crash.restarted_at, crash.failed_sync) {
+        (None, None) => run,
+        (None, Some(sync)) => {
+            other = run.failing(subject, sync).ok_or(Impossible::NoSuchSync { nth: sync.nth })?;
+            &other
         }
-        Some(cut) => return Err(Impossible::NoSuchPlace { cut, steps: run.log.len() }),
+        (Some(cut), None) if cuts(&run.log).contains(&cut) && cut < crash.cut => {
+            other = run.restarted(subject, cut);
+            &other
+        }
+        (Some(cut), _) => return Err(Impossible::NoSuchPlace { cut, steps: run.log.len() }),
     };
     let workload = Stage::new(run.base.clone(), &run.log, model, loss, crash.cut, &crash.lost)?;
     let recovery = match &crash.in_recovery {
@@ -166,5 +181,5 @@ pub fn reproduce<S: Subject>(
         }
     };
     let marks = run.marks_before(crash.cut);
-    Ok(Reproduced { workload, recovery, marks })
+    Ok(Reproduced { workload, recovery, marks, failed: run.failed })
 }

@@ -9,10 +9,12 @@ use super::spec::{Spec, fingerprint};
 use super::words::{counted, place, shortened};
 use super::{BROKEN_CLAIM, Counterexample, CutRecovery, GOOD, STRONG, difference, schedule};
 use crate::disk::crash::Loss;
+use crate::disk::effect::Cut;
+use crate::disk::fault::FailedPages;
 use crate::disk::model::PersistenceModel;
 use crate::explore::interleave::Schedule;
 use crate::explore::replay::{Crash, Impossible, Reproduced, Stage, reproduce};
-use crate::explore::{Finding, Observation, Run, Subject};
+use crate::explore::{FailedSync, Finding, Observation, Run, Subject};
 
 /// A subject, its run, and how its crashes were chosen.
 pub struct Case<'a, S, O> {
@@ -53,7 +55,8 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
         finding: &Finding<S::Probe>,
         replay: impl FnOnce(&Spec) -> String,
     ) -> Result<Counterexample, Impossible> {
-        let crash = Crash::from(finding);
+        let (crash, (faults, lost_in_all, cut)) = (Crash::from(finding), finding.size());
+        let size = (faults, lost_in_all, cut.records);
         let again = self.reproduce(&crash)?;
         let at = |stage: &Stage| place(stage.space.records(), stage.cut, self.ops);
         let lost = |stage: &Stage| -> Vec<String> {
@@ -70,19 +73,18 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
             run: Some(fingerprint(&self.run.log)),
             crash,
         };
-        let extra = usize::from(spec.crash.restarted_at.is_some()) + usize::from(again.recovery.is_some());
-        let lost_in_recovery = again.recovery.as_ref().map_or(0, |stage| stage.lost.len());
         Ok(Counterexample {
             invariant: finding.invariant,
             detail: finding.detail.clone(),
             turns: self.together.as_ref().map(|together| together.order.clone()),
+            failed_sync: spec.crash.failed_sync.map(|sync| self.failed(sync)),
             restart_at: spec.crash.restarted_at.map(|cut| place(&self.run.log, cut, self.ops)),
             crash_at: at(&again.workload),
             lost: lost(&again.workload),
             recovery: again.recovery.as_ref().map(|s| CutRecovery { crash_at: at(s), lost: lost(s) }),
             replay: replay(&spec),
             spec: spec.to_string(),
-            size: (extra, finding.lost.len() + lost_in_recovery, finding.cut.records),
+            size,
         })
     }
 
@@ -93,6 +95,17 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
         reproduce(self.subject, self.run, self.model, self.loss, crash)
     }
 
+    /// A sync that fails, in words.
+    fn failed(&self, sync: FailedSync) -> String {
+        let call = sync.call(&self.run.log).map_or("a sync", |record| &record.call);
+        let pages = match sync.pages {
+            FailedPages::KeepNew => "its pages are marked clean, or the disk turns read-only",
+            FailedPages::Revert => "its pages are reverted",
+            FailedPages::StayDirty => "its pages stay dirty",
+        };
+        format!("{call} fails: {pages}")
+    }
+
     /// Call by call what was done and what of it was lost; then what survived, against what was there.
     pub fn story(&self, crash: &Crash, again: &Reproduced) -> String {
         let what = match self.loss {
@@ -100,12 +113,19 @@ impl<S: Subject, O: Display> Case<'_, S, O> {
             Loss::ProcessCrash => "the process crashes",
             Loss::LyingDisk => "the power fails, and the disk had ignored all syncs,",
         };
-        let restarted = crash.restarted_at.map(|cut| cut.records as usize + usize::from(cut.inside.is_some()));
+        let after = |cut: Cut| cut.records as usize + usize::from(cut.inside.is_some());
+        let restarted = "the process crashes and is started again".to_owned();
+        let mut notes: Vec<(usize, String)> =
+            crash.restarted_at.map(|cut| (after(cut), restarted)).into_iter().collect();
+        if let Some(failed) = again.failed {
+            notes.push((after(failed.at), self.failed(failed.sync)));
+            notes.extend(failed.restarted_at.map(|cut| (after(cut), "the process is started again".to_owned())));
+        }
         let clients = self.together.as_ref().map_or(&[][..], |together| &together.clients);
-        let mut out = schedule::render(&again.workload, self.ops, what, restarted, clients) + &trees(&again.workload);
+        let mut out = schedule::render(&again.workload, self.ops, what, &notes, clients) + &trees(&again.workload);
         if let Some(recovery) = &again.recovery {
             out.push_str(&format!("\n{STRONG}Recovery from that{STRONG:#}\n\n"));
-            out.push_str(&schedule::render(recovery, self.ops, what, None, &[]));
+            out.push_str(&schedule::render(recovery, self.ops, what, &[], &[]));
             out.push_str(&trees(recovery));
         }
         out

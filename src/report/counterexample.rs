@@ -48,6 +48,9 @@ fn lines(finding: &Counterexample, max_lost: usize, shown: impl Fn(&str) -> Stri
     if let Some(at) = &finding.restart_at {
         line("restart", at);
     }
+    if let Some(sync) = &finding.failed_sync {
+        line("fault", sync);
+    }
     line("crash", &finding.crash_at);
     lost(&mut line, "lost", &finding.lost, max_lost);
     if let Some(recovery) = &finding.recovery {

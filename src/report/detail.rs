@@ -17,7 +17,7 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
     let coverage = match cell.coverage {
         Coverage::Proved => format!(
             "proved: every crash state,{} and in recovery from a first crash, by {} executions",
-            if cell.interleavings.is_some() { "" } else { " after a restart too," },
+            if cell.interleavings.is_some() { "" } else { " after a restart or a failed sync too," },
             grouped(cell.executions)
         ),
         Coverage::Exhaustive => {
@@ -30,7 +30,7 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         ),
     };
     let mut line = |label: &str, value: &str| {
-        let _ = writeln!(out, "{label:<18}{value}");
+        let _ = writeln!(out, "{label:<20}{value}");
     };
     if let Some(orders) = &cell.interleavings {
         let [first, second] = orders.turns;
@@ -46,6 +46,7 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
     line("crash points", &grouped(cell.crash_points as u64));
     line("crash states", &states(&cell.crash_states));
     line("after a restart", &states(&cell.restart_states));
+    line("after a failed sync", &states(&cell.failed_sync_states));
     line("during recovery", &states(&cell.recovery_states));
     line("coverage", &coverage);
     if let Some(seconds) = cell.seconds {

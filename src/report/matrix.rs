@@ -128,6 +128,7 @@ fn legend(document: &Document) -> String {
     let total = [
         ("crash states of the workloads", sum(|c| &c.crash_states)),
         ("crash states after a process crash and a restart", sum(|c| &c.restart_states)),
+        ("crash states after a failed sync", sum(|c| &c.failed_sync_states)),
         ("crash states during recovery", sum(|c| &c.recovery_states)),
     ];
     let width = total.iter().map(|(_, n)| n.len()).max().unwrap_or_default();

@@ -68,6 +68,8 @@ pub struct Cell {
     pub crash_states: String,
     /// The same, after a process crash and a restart.
     pub restart_states: String,
+    /// The same, after a sync that failed. Only where they are proved.
+    pub failed_sync_states: String,
     /// The same, of recoveries that were cut in their turn.
     pub recovery_states: String,
     /// Whether these are all that the model allows.
@@ -115,7 +117,7 @@ pub struct Interleavings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coverage {
-    /// All of it, and all that it allows after a process crash and a restart, and during recovery.
+    /// All of it, and all that it allows after a process crash and a restart, after a failed sync, and during recovery.
     Proved,
     /// All of it.
     Exhaustive,
@@ -136,6 +138,9 @@ pub struct Counterexample {
     /// Where the process had crashed before, and was restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_at: Option<String>,
+    /// Which sync had failed before, and what became of its pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_sync: Option<String>,
     /// Where the machine stopped.
     pub crash_at: String,
     /// The effects that were executed and lost.
@@ -147,7 +152,7 @@ pub struct Counterexample {
     pub spec: String,
     /// The command that shows it again.
     pub replay: String,
-    /// How small it is: crashes beyond the first, lost effects, steps.
+    /// How small it is: what goes wrong before the last crash or between the two, lost effects, steps.
     #[serde(skip)]
     pub size: (usize, usize, u32),
 }

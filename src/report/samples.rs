@@ -27,6 +27,7 @@ pub(crate) fn cell(strategy: &str, model: &'static str, workload: &str, broken: 
         crash_points: 200,
         crash_states: "9007199254740993".to_owned(),
         restart_states: "20".to_owned(),
+        failed_sync_states: "5".to_owned(),
         recovery_states: "3".to_owned(),
         coverage: Coverage::Exhaustive,
         interleavings: None,

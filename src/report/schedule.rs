@@ -9,13 +9,12 @@ use crate::disk::describe::LostEffect;
 use crate::explore::replay::Stage;
 
 /// Every step of `stage` that was executed, numbered as in a [`super::spec::Spec`], with what was lost beneath it; then
-/// the place of the crash (`what` names it). `restarted_after` is the number of steps before the process was restarted;
-/// `clients` are those that the steps are of, where there are several.
+/// the place of the crash (`what` names it). `notes` say what happened after so many steps that is no step; `clients` are those that the steps are of, where there are several.
 pub fn render<O: Display>(
     stage: &Stage,
     ops: &[O],
     what: &str,
-    restarted_after: Option<usize>,
+    notes: &[(usize, String)],
     clients: &[usize],
 ) -> String {
     let records = stage.space.records();
@@ -26,6 +25,12 @@ pub fn render<O: Display>(
     let whole = stage.cut.records as usize;
     let executed = whole + usize::from(stage.cut.inside.is_some());
     let mut out = String::new();
+    let note = |out: &mut String, after: usize| {
+        for (_, what) in notes.iter().filter(|(at, _)| *at == after) {
+            let _ = writeln!(out, "       -- {}", shortened(what));
+        }
+    };
+    note(&mut out, 0);
     for (at, record) in records.iter().enumerate().take(executed) {
         let who = clients.get(at).map(|client| format!("{client}  ")).unwrap_or_default();
         let shown = who + &shortened(&step(record, ops));
@@ -40,9 +45,7 @@ pub fn render<O: Display>(
         for effect in lost.iter().filter(|_| !all) {
             let _ = writeln!(out, "{BROKEN}         << lost: {}{BROKEN:#}", shortened(&effect.what));
         }
-        if restarted_after == Some(at + 1) {
-            let _ = writeln!(out, "       -- the process crashes and is started again");
-        }
+        note(&mut out, at + 1);
     }
     let at = shortened(&place(records, stage.cut, ops));
     let left = records.len().saturating_sub(executed);

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! STRATEGY/MODEL/WORKLOAD/LOSS[/INVARIANT][/turns@FIRST[:TURN,...]]
-//!   [/restart@PLACE]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
+//!   [/restart@PLACE][/failed@SYNC:PAGES]/crash@PLACE[:LOST][/recovery@PLACE[:LOST]][/run@HASH]
 //! FIRST = 1 or 2: which of two clients begins; TURN = a turn, counted from 0, that the other takes from it
 //! PLACE = STEPS[.SECTORS]     so many steps were executed, and of the next, a write, so many sectors
+//! SYNC, PAGES = the sync after so many others fails, and its pages are "clean", "reverted" or "dirty" from then on
 //! LOST  = N[-N][,N[-N]]...    the effects that were lost, by their numbers in the order of execution
 //! HASH  = 8 hexadecimal digits of the schedule: told apart from one that another version or image leads to
 //! ```
@@ -18,7 +19,9 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::crash::Loss;
 use crate::disk::effect::{Cut, Record};
+use crate::disk::fault::FailedPages;
 use crate::disk::space::AtomId;
+use crate::explore::FailedSync;
 use crate::explore::interleave::Schedule;
 use crate::explore::replay::Crash;
 
@@ -83,6 +86,9 @@ impl fmt::Display for Spec {
         if let Some(at) = self.crash.restarted_at {
             write!(f, "/restart@{}", place(at))?;
         }
+        if let Some(FailedSync { nth, pages }) = self.crash.failed_sync {
+            write!(f, "/failed@{nth}:{}", pages.name())?;
+        }
         write!(f, "/crash@{}", stop(self.crash.cut, &self.crash.lost))?;
         if let Some((cut, lost)) = &self.crash.in_recovery {
             write!(f, "/recovery@{}", stop(*cut, lost))?;
@@ -126,13 +132,14 @@ impl std::str::FromStr for Spec {
         let (workload, loss) = (word("the workload")?.to_owned(), word("the kind of loss")?);
         let known = || wrong(format!("there is no loss {loss:?}; known are {}", LOSSES.map(Loss::name).join(", ")));
         let loss = LOSSES.into_iter().find(|l| l.name() == loss).ok_or_else(known)?;
-        let mut turns = None;
+        let (mut turns, mut failed_sync) = (None, None);
         let (mut invariant, mut restarted_at, mut crash, mut in_recovery, mut run) = (None, None, None, None, None);
         for part in parts {
             let twice = match part.split_once('@') {
                 None => invariant.replace(part.to_owned()).is_some(),
                 Some(("turns", order)) => turns.replace(parse_turns(order).map_err(wrong)?).is_some(),
                 Some(("restart", at)) => restarted_at.replace(parse_place(at).map_err(wrong)?).is_some(),
+                Some(("failed", at)) => failed_sync.replace(parse_failed(at).map_err(wrong)?).is_some(),
                 Some(("crash", at)) => crash.replace(parse_stop(at).map_err(wrong)?).is_some(),
                 Some(("recovery", at)) => in_recovery.replace(parse_stop(at).map_err(wrong)?).is_some(),
                 Some(("run", hash)) => {
@@ -146,7 +153,7 @@ impl std::str::FromStr for Spec {
             }
         }
         let (cut, lost) = crash.ok_or_else(|| wrong("the part crash@... is missing".to_owned()))?;
-        let crash = Crash { restarted_at, cut, lost, in_recovery };
+        let crash = Crash { restarted_at, failed_sync, cut, lost, in_recovery };
         Ok(Self { strategy, model, workload, loss, invariant, turns, crash, run })
     }
 }
@@ -169,6 +176,14 @@ fn parse_turns(s: &str) -> Result<Schedule, String> {
     } else {
         Err(format!("{s:?}: the turns must be in ascending order"))
     }
+}
+
+fn parse_failed(s: &str) -> Result<FailedSync, String> {
+    let (nth, pages) = s.split_once(':').ok_or_else(|| format!("{s:?}: what becomes of the pages is missing"))?;
+    let known = FailedPages::ALL.into_iter().find(|known| known.name() == pages);
+    let known =
+        known.ok_or_else(|| format!("{pages:?}: known are {}", FailedPages::ALL.map(FailedPages::name).join(", ")))?;
+    Ok(FailedSync { nth: number(nth)?, pages: known })
 }
 
 fn parse_place(s: &str) -> Result<Cut, String> {
@@ -254,6 +269,7 @@ mod tests {
     fn the_form_is_the_documented_one() {
         let crash = Crash {
             restarted_at: Some(Cut { records: 7, inside: Some(2) }),
+            failed_sync: None,
             cut: Cut::after(57),
             lost: vec![4, 5, 6, 9],
             in_recovery: Some((Cut { records: 3, inside: Some(1) }, Vec::new())),
@@ -264,6 +280,9 @@ mod tests {
             Spec { invariant: None, run: None, ..spec(Crash { restarted_at: None, in_recovery: None, ..crash }) };
         assert_eq!(bare.to_string(), "durable/posix/push/power-cut/crash@57:4-6,9");
         assert_eq!(bare.to_string().parse(), Ok(bare.clone()));
+        let failed_sync = Some(FailedSync { nth: 3, pages: FailedPages::Revert });
+        let failed = Spec { crash: Crash { failed_sync, ..bare.crash.clone() }, ..bare.clone() };
+        assert_eq!(failed.to_string(), "durable/posix/push/power-cut/failed@3:reverted/crash@57:4-6,9");
         let both = |preemptions| Spec { turns: Some(Schedule { first: 1, preemptions }), ..bare.clone() };
         assert_eq!(both(vec![17, 40]).to_string(), "durable/posix/push/power-cut/turns@2:17,40/crash@57:4-6,9");
         for preemptions in [vec![], vec![3], vec![17, 40]] {
@@ -287,6 +306,8 @@ mod tests {
             ("d/m/w/power-cut/crash@1:0-99999999999", "more than"),
             ("d/m/w/power-cut/crash@1:", "is no number"),
             ("d/m/w/power-cut/crash@1/run@xyz", "is no hash"),
+            ("d/m/w/power-cut/failed@3/crash@1", "what becomes of the pages is missing"),
+            ("d/m/w/power-cut/failed@3:x/crash@1", "known are clean, reverted, dirty"),
             ("d/m/w/power-cut/turns@3/crash@1", "client 1 begins, or client 2"),
             ("d/m/w/power-cut/turns@1:4,4/crash@1", "ascending"),
             ("d/m/w/power-cut/turns@1:/crash@1", "is no number"),
@@ -300,12 +321,14 @@ mod tests {
         #[test]
         fn words_lead_back(
             restart in proptest::option::of((any::<u32>(), proptest::option::of(1u32..))),
+            failed in proptest::option::of((any::<u32>(), 0..FailedPages::ALL.len())),
             records: u32,
             lost in proptest::collection::btree_set(0usize..300, 0..40),
             recovery in proptest::option::of((any::<u32>(), proptest::collection::btree_set(0usize..30, 0..20))),
         ) {
             let crash = Crash {
                 restarted_at: restart.map(|(records, inside)| Cut { records, inside }),
+                failed_sync: failed.map(|(nth, pages)| FailedSync { nth, pages: FailedPages::ALL[pages] }),
                 cut: Cut { records, inside: None },
                 lost: lost.into_iter().collect(),
                 in_recovery: recovery.map(|(records, ids)| (Cut { records, inside: None }, ids.into_iter().collect())),

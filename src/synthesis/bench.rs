@@ -19,6 +19,11 @@ use crate::workload::subject::RegistrySubject;
 /// Crash states that are looked at before anything is proved: what is broken is nearly always seen there.
 const FIRST_LOOK: Budget = Budget { states: 600, recovery_states: 200, restart_states: 1_000 };
 
+/// Which syncs are needed is asked of a disk on which none fails.
+fn limits() -> Limits {
+    Limits { failed_syncs: false, ..Limits::default() }
+}
+
 /// A strategy under some workloads.
 #[derive(Debug, Clone, Copy)]
 pub struct Bench<'a, P> {
@@ -91,7 +96,7 @@ impl<'a, P: Protocol> Bench<'a, P> {
             let found = wanted(explore(&altered, &run, self.setting(model)).findings);
             return Ok(if found.is_empty() { Answer::Unknown } else { Answer::Broken(found) });
         }
-        match prove(&altered, &run, self.setting(model), Limits::default()) {
+        match prove(&altered, &run, self.setting(model), limits()) {
             Ok(proof) => {
                 let found = wanted(proof.findings);
                 Ok(if found.is_empty() { Answer::Proved } else { Answer::Broken(found) })
@@ -118,12 +123,11 @@ impl<'a, P: Protocol> Bench<'a, P> {
             cuts(&run.log).par_iter().for_each(|cut| drop(run.restarted(&noting, *cut)));
             explore(&noting, &run, self.setting(model));
             let calls = noting.roles();
-            let broken =
-                match calls.values().any(taken).then(|| prove(&noting, &run, self.setting(model), Limits::default())) {
-                    Some(Ok(proof)) => Some(proof.findings.into_keys().collect()),
-                    None | Some(Err(NoProof::TooMany)) => None,
-                    Some(Err(e @ NoProof::NotAgain { .. })) => return Err(e.to_string()),
-                };
+            let broken = match calls.values().any(taken).then(|| prove(&noting, &run, self.setting(model), limits())) {
+                Some(Ok(proof)) => Some(proof.findings.into_keys().collect()),
+                None | Some(Err(NoProof::TooMany)) => None,
+                Some(Err(e @ NoProof::NotAgain { .. })) => return Err(e.to_string()),
+            };
             baseline.broken.push(broken);
             baseline.roles.push(calls);
             done();

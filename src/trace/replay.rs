@@ -101,7 +101,7 @@ pub fn replay(text: &str, roots: &Roots, base: Tree) -> Result<Recording, TraceE
     contents.learn_from_files(&events);
     let (base, log) = disk.snapshot();
     Ok(Recording {
-        run: Run { base, log: log.into(), restarted_at: None },
+        run: Run { base, log: log.into(), restarted_at: None, failed: None },
         calls: fs.trace().lines(),
         ops,
         events,

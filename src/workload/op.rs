@@ -95,6 +95,16 @@ pub enum Op {
     Restart,
 }
 
+impl Op {
+    /// The upload session that it goes on with.
+    pub fn upload(&self) -> Option<UploadKey> {
+        match self {
+            Self::Append { upload, .. } | Self::Resume { upload } | Self::Commit { upload } => Some(*upload),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

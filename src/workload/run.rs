@@ -87,6 +87,28 @@ pub async fn run<F: Fs, P: Protocol + ?Sized>(
     Ok(runner.sessions)
 }
 
+/// As [`run`], and what is refused is tried again at once, as clients do that are told of an error: what was being
+/// uploaded is sent again from its beginning. What is refused once more ends it.
+pub async fn insist<F: Fs, P: Protocol + ?Sized>(
+    strategy: &P,
+    fs: F,
+    world: World,
+    contents: &Contents,
+    ops: &[Op],
+    mut on_mark: impl FnMut(Mark),
+) -> Result<(), RunError> {
+    let mut runner = Runner::open(strategy, fs, world, contents).await?;
+    for (i, op) in ops.iter().enumerate() {
+        on_mark(Mark::Begin(i));
+        if runner.step(op).await.is_err() {
+            op.upload().map(|upload| runner.sessions.remove(&upload));
+            runner.again(op, ops).await?;
+        }
+        on_mark(Mark::End(i));
+    }
+    Ok(())
+}
+
 /// Goes on after a crash of the process behind the first `passed` of the marks of `ops`: opens the registry anew, tries
 /// what was under way again, and runs the rest, as clients do that got no answer. A blob that was being uploaded is
 /// sent again from its beginning; a deletion that finds nothing left has succeeded. `on_mark` is told of what is tried
@@ -103,17 +125,7 @@ pub async fn again<F: Fs, P: Protocol + ?Sized>(
     let mut runner = Runner::open(strategy, fs, world, contents).await?;
     for (i, op) in ops.iter().enumerate().skip(passed / 2) {
         on_mark(Mark::Begin(i));
-        if let Op::Append { upload, .. } | Op::Resume { upload } | Op::Commit { upload } = op
-            && !runner.sessions.contains_key(upload)
-        {
-            let start = ops.iter().find(|o| matches!(o, Op::StartUpload { upload: u, .. } if u == upload));
-            runner.step(start.unwrap_or(op)).await?;
-        }
-        match runner.step(op).await {
-            Err(RunError::Refused { why: Error::ManifestUnknown(_) | Error::BlobUnknown(_), .. })
-                if matches!(op, Op::DeleteManifest { .. } | Op::DeleteTag { .. } | Op::DeleteBlob { .. }) => {}
-            other => other?,
-        }
+        runner.again(op, ops).await?;
         on_mark(Mark::End(i));
     }
     Ok(())
@@ -188,6 +200,23 @@ impl<'c, F: Fs, P: Protocol + ?Sized> Runner<'c, F, P> {
             Op::Restart => self.registry = Registry::open(self.strategy, self.fs.clone(), self.world.clone()).await?,
         }
         Ok(())
+    }
+
+    /// Runs one of `ops` that may have been tried before. An upload whose session is not known begins anew; a deletion
+    /// that finds nothing left has succeeded.
+    async fn again(&mut self, op: &Op, ops: &[Op]) -> Result<(), RunError> {
+        if let Some(upload) = op.upload().filter(|upload| !self.sessions.contains_key(upload)) {
+            let start = ops.iter().find(|o| matches!(o, Op::StartUpload { upload: u, .. } if *u == upload));
+            self.step(start.unwrap_or(op)).await?;
+        }
+        match self.step(op).await {
+            Err(RunError::Refused { why: Error::ManifestUnknown(_) | Error::BlobUnknown(_), .. })
+                if matches!(op, Op::DeleteManifest { .. } | Op::DeleteTag { .. } | Op::DeleteBlob { .. }) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     async fn put_manifest(

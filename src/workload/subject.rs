@@ -132,6 +132,17 @@ impl<P: Protocol> Subject for RegistrySubject<P> {
         self.again_on(disk.clone(), marks, mark).map_err(|e| e.to_string())
     }
 
+    fn insist(&self, disk: &SimFs) -> Result<(), String> {
+        let mut passed = 0;
+        let mark = |_| {
+            disk.mark(passed);
+            passed += 1;
+        };
+        let (world, Workload { ops, contents, .. }) = (World::simulated(RUN_IDS), &self.workload);
+        let done = run::insist(&self.strategy, disk.clone(), world, contents, ops, mark);
+        run_now(done).map_err(|e| e.to_string())
+    }
+
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Probe> {
         let files = paths.iter().filter(|(_, kind)| *kind == FileKind::File);
         let files: Vec<String> = files.map(|(path, _)| path.clone()).collect();

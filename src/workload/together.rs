@@ -123,7 +123,7 @@ impl<P: Protocol> Stage<P> {
         let steps = turns::run(tasks, schedule, &stops, &turn, || disk.records());
         let steps = steps.map_err(|why| TogetherError::Stuck { schedule: schedule.clone(), why })?;
         let (base, log) = disk.snapshot();
-        let run = Run { base, log: log.into(), restarted_at: None };
+        let run = Run { base, log: log.into(), restarted_at: None, failed: None };
         let (passed, refused) = (passed.into_inner(), refused.into_inner());
         Ok(Together { stage: self, schedule: schedule.clone(), run, steps, passed, refused })
     }

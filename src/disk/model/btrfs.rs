@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 
 use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
+use crate::disk::fault::FailedPages;
 use crate::disk::space::{Bits, Space};
 use crate::disk::tree::Ino;
 use crate::env::choice::Chooser;
@@ -49,6 +50,10 @@ impl PersistenceModel for Btrfs {
 
     fn keeps_old_name_elsewhere(&self) -> bool {
         true
+    }
+
+    fn failed_pages(&self) -> &'static [FailedPages] {
+        &[FailedPages::Revert]
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {

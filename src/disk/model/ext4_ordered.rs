@@ -11,6 +11,7 @@ use super::{
     Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_flush_at_close, order_metadata,
 };
 use crate::disk::effect::Cut;
+use crate::disk::fault::FailedPages;
 use crate::disk::space::{Piece, Space};
 
 /// The model `ext4-ordered`.
@@ -20,6 +21,10 @@ pub struct Ext4Ordered;
 impl PersistenceModel for Ext4Ordered {
     fn name(&self) -> &'static str {
         "ext4-ordered"
+    }
+
+    fn failed_pages(&self) -> &'static [FailedPages] {
+        &[FailedPages::KeepNew]
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {

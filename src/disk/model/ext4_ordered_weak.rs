@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use super::{Family, PersistenceModel, Preds, Timeline, force_journalled, one_family};
 use crate::disk::effect::Cut;
+use crate::disk::fault::FailedPages;
 use crate::disk::space::{Piece, Space};
 
 /// The model `ext4-ordered-weak`.
@@ -22,6 +23,10 @@ pub struct Ext4OrderedWeak;
 impl PersistenceModel for Ext4OrderedWeak {
     fn name(&self) -> &'static str {
         "ext4-ordered-weak"
+    }
+
+    fn failed_pages(&self) -> &'static [FailedPages] {
+        &[FailedPages::KeepNew]
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {

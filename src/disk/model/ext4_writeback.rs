@@ -3,6 +3,7 @@
 
 use super::{Family, PersistenceModel, Preds, Timeline, ext4_ordered, force_journalled, one_family};
 use crate::disk::effect::Cut;
+use crate::disk::fault::FailedPages;
 use crate::disk::space::Space;
 
 /// The model `ext4-writeback`.
@@ -16,6 +17,10 @@ impl PersistenceModel for Ext4Writeback {
 
     fn shows_stale_bytes(&self) -> bool {
         true
+    }
+
+    fn failed_pages(&self) -> &'static [FailedPages] {
+        &[FailedPages::KeepNew]
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {

@@ -27,6 +27,7 @@ pub use posix_split_rename::PosixSplitRename;
 pub use xfs::Xfs;
 
 use super::effect::{Cut, Effect, Record, What};
+use super::fault::FailedPages;
 use super::space::{Atom, AtomId, Bits, Piece, Space};
 use super::tree::Ino;
 use crate::env::choice::Chooser;
@@ -97,6 +98,11 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
     /// Whether a 4 KiB block persists as a whole (else its sectors do, one by one).
     fn keeps_blocks_whole(&self) -> bool {
         false
+    }
+
+    /// What a failed sync of a file may make of its dirty pages.
+    fn failed_pages(&self) -> &'static [FailedPages] {
+        &FailedPages::ALL
     }
 
     /// Adds the model's order to `preds`.

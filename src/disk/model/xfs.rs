@@ -11,6 +11,7 @@ use super::{
     order_growth_after_blocks, order_metadata,
 };
 use crate::disk::effect::{Cut, What};
+use crate::disk::fault::FailedPages;
 use crate::disk::space::{Atom, Piece, Space};
 
 /// The model `xfs`.
@@ -24,6 +25,10 @@ impl PersistenceModel for Xfs {
 
     fn grows_last_block_first(&self) -> bool {
         false // The length is changed when the bytes have been written.
+    }
+
+    fn failed_pages(&self) -> &'static [FailedPages] {
+        &[FailedPages::KeepNew]
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {

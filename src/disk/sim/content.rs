@@ -125,13 +125,15 @@ impl Disk {
             self.push(|| shown, || what);
             return Ok(());
         }
-        if let What::SyncFile(ino) = what {
-            self.push(|| format!("{call} {path} = EIO"), || What::SyncFailed(ino));
-            if self.faults.as_ref().is_some_and(|f| f.rates.failed_pages == FailedPages::Revert) {
-                self.revert(ino, path);
+        match (what, self.faults.as_ref().map(|faults| faults.rates.failed_pages).unwrap_or_default()) {
+            (_, FailedPages::StayDirty) => {}
+            (What::SyncFile(ino), pages) => {
+                self.push(|| format!("{call} {path} = EIO"), || What::SyncFailed(ino));
+                if pages == FailedPages::Revert {
+                    self.revert(ino, path);
+                }
             }
-        } else {
-            self.read_only = true;
+            _ => self.read_only = true,
         }
         Err(FsError::new(ErrorKind::Io, call, path))
     }

@@ -96,6 +96,7 @@ pub fn prove_all<S: Subject>(
     setting: Setting<'_>,
     limits: Limits,
 ) -> Result<Proved<S::Probe>, NoProof> {
+    let limits = Limits { failed_syncs: false, ..limits };
     let prove_one = |member: &Member<'_, S>| match prove(member.subject, &member.news(), setting, limits) {
         // What is found in a run that is known in part is shown in all of it.
         Err(NoProof::NotAgain { .. }) => prove(member.subject, member.run, setting, limits),
@@ -109,6 +110,7 @@ pub fn prove_all<S: Subject>(
         crash_points: 0,
         crash_states: Count::default(),
         restart_states: Count::default(),
+        failed_sync_states: Count::default(),
         recovery_states: Count::default(),
         evaluated: BTreeMap::new(),
         violations: BTreeMap::new(),

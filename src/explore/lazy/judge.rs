@@ -2,7 +2,7 @@
 //!
 //! A judge remembers what its probe did on the stages before, and visits them in their order. The workload's own crashes
 //! come first: a recovery that changes nothing of what the probe asked there tells it nothing new, and is passed over
-//! (what it asks next depends on the replies alone, and these are the same). Restarts leave trees that
+//! (what it asks next depends on the replies alone, and these are the same). Restarts and failed syncs leave trees that
 //! have little in common, so they are visited some at a time, each time with what is known of all other stages alone:
 //! what is said does not depend on how many are visited at once.
 
@@ -88,7 +88,7 @@ impl<'a, S: Subject> Judge<'a, S> {
 
     /// Looks; `None` if the probe would have to run more than `most` times at a time.
     pub(super) fn judge(self, stages: &[Stage], most: u64) -> Option<Verdicts<S::Probe>> {
-        let (at, restarts) = self.at.split_at(self.at.partition_point(|(at, _)| stages[*at].restarted_at().is_none()));
+        let (at, restarts) = self.at.split_at(self.at.partition_point(|(at, _)| !stages[*at].is_another_run()));
         let mut trie = Trie::default();
         let mut verdicts = self.look(stages, at, &mut trie, most)?;
         let parts: Option<Vec<Verdicts<S::Probe>>> =
@@ -169,7 +169,7 @@ impl<'a, S: Subject> Judge<'a, S> {
             }
         }
         let ((lost, cut), (place, survivors)) = best?;
-        let crashes = usize::from(stage.restarted_at().is_some()) + usize::from(place.in_recovery.is_some());
+        let crashes = usize::from(stage.is_another_run()) + usize::from(place.in_recovery.is_some());
         if known.get(observation.invariant).is_some_and(|known| known.finding.size() <= (crashes, lost, cut)) {
             return None;
         }
@@ -181,6 +181,7 @@ impl<'a, S: Subject> Judge<'a, S> {
             cut: place.cut,
             lost,
             restarted_at: stage.restarted_at(),
+            failed_sync: stage.failed_sync(),
             in_recovery,
         };
         Some(Found { stage: at, finding })

@@ -7,7 +7,8 @@
 //! ask does not multiply.
 //!
 //! What is covered (`stage`): all cuts of the workload; for each place at which the process may crash, all cuts of
-//! what it does after its restart; all cuts of each way in which recovery may run after a crash of the workload.
+//! what it does after its restart; for each of its syncs, all cuts of what it does once that has failed; all cuts of
+//! each way in which recovery may run after a crash of the workload.
 
 mod judge;
 mod recovery;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::replay::{self, Crash};
-use super::{Finding, Run, Setting, Subject, minimise};
+use super::{FailedSync, Finding, Run, Setting, Subject, minimise};
 use crate::disk::SimFs;
 use crate::disk::crash::Loss;
 use crate::disk::effect;
@@ -41,6 +42,8 @@ pub struct Proof<P> {
     pub crash_states: Count,
     /// The same after a process crash and a restart, summed over all places at which the process may crash.
     pub restart_states: Count,
+    /// The same after a sync that failed, summed over all syncs and all that a failure may do.
+    pub failed_sync_states: Count,
     /// The same during recovery: what a first crash left, and what a second one did of what recovery did.
     pub recovery_states: Count,
     /// In how many families of crash states each invariant was looked at. A family is what one probe cannot tell apart.
@@ -51,6 +54,13 @@ pub struct Proof<P> {
     pub findings: BTreeMap<&'static str, Finding<P>>,
     /// How often a probe or a recovery ran.
     pub executions: u64,
+}
+
+impl<P> Proof<P> {
+    /// The numbers of crash states.
+    pub fn counts(&self) -> [&Count; 4] {
+        [&self.crash_states, &self.restart_states, &self.failed_sync_states, &self.recovery_states]
+    }
 }
 
 /// Why there is no proof.
@@ -69,18 +79,20 @@ pub enum NoProof {
     },
 }
 
-/// After how much a proof is given up.
+/// How far a proof goes, and after how much it is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Runs of one probe with one memory: what it looks at does not hang together.
     pub executions: u64,
     /// Runs of recovery: each of its ways is an execution of its own.
     pub recoveries: u64,
+    /// Whether each sync of the workload fails as well, before the crash.
+    pub failed_syncs: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { executions: 50_000, recoveries: 5_000 }
+        Self { executions: 50_000, recoveries: 5_000, failed_syncs: true }
     }
 }
 
@@ -97,7 +109,10 @@ pub fn prove<S: Subject>(
         recovery::stages(subject, &own, setting, &library, limits.recoveries).ok_or(NoProof::TooMany)?;
     let restarts: Vec<Stage> =
         restart_points(run, setting).par_iter().map(|cut| Stage::of(&run.restarted(subject, *cut), setting)).collect();
-    let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).collect();
+    let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
+    let failed = syncs.par_iter().filter_map(|sync| Some(Stage::of(&run.failing(subject, *sync)?, setting)));
+    let failed: Vec<Stage> = failed.collect();
+    let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).chain(failed).collect();
     let sizes: Vec<Count> = stages.par_iter().map(Stage::count).collect();
     let mut plan = Plan::new();
     stages.iter_mut().for_each(|stage| stage.look(subject, &mut plan));
@@ -114,6 +129,7 @@ pub fn prove<S: Subject>(
         crash_points: effect::cuts(&run.log).len(),
         crash_states: Count::default(),
         restart_states: Count::default(),
+        failed_sync_states: Count::default(),
         recovery_states: Count::default(),
         evaluated: all.evaluated,
         violations: all.violations,
@@ -124,6 +140,7 @@ pub fn prove<S: Subject>(
         match stage.kind {
             Kind::Own => proof.crash_states += size,
             Kind::Restarted(_) => proof.restart_states += size,
+            Kind::Failed(_) => proof.failed_sync_states += size,
             Kind::Recovery { .. } => proof.recovery_states += size,
         }
     }
@@ -140,6 +157,14 @@ fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<effect::Cut> {
         return Vec::new();
     }
     effect::cuts(&run.log)
+}
+
+/// The syncs that may fail: all of them, unless something has gone wrong before.
+fn failed_syncs(run: &Run, setting: Setting<'_>) -> Vec<FailedSync> {
+    if run.restarted_at.is_some() || run.failed.is_some() {
+        return Vec::new();
+    }
+    FailedSync::all(&run.log, setting.model)
 }
 
 /// The finding, reduced, and seen on a disk of its own.

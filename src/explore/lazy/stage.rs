@@ -9,7 +9,7 @@ use crate::disk::effect::{Cut, Record};
 use crate::disk::model::Family;
 use crate::disk::space::{Ask, AtomId, Bits, Count, Layers, Space};
 use crate::disk::tree::Ino;
-use crate::explore::{Run, Setting, Subject, minimise, states};
+use crate::explore::{FailedSync, Run, Setting, Subject, minimise, states};
 use crate::fs::FileKind;
 
 /// Whose execution it is.
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Own,
     /// The workload's, of which the process crashed there and was restarted.
     Restarted(Cut),
+    /// The workload's, of which that sync failed.
+    Failed(FailedSync),
     /// A recovery's from a crash of the workload.
     Recovery {
         /// The workload's space.
@@ -108,13 +110,13 @@ impl<P: Clone + Ord> Plan<P> {
 }
 
 impl Stage {
-    /// The cuts of `run`: of a restarted one those behind the restart.
+    /// The cuts of `run`: of one that went another way from somewhere on, those behind that.
     pub(super) fn of(run: &Run, setting: Setting<'_>) -> Self {
         let log: Arc<[Record]> =
             if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
         let space = Arc::new(Space::new(run.base.clone(), log, setting.model));
         let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
-        cuts.retain(|cut| run.restarted_at.is_none_or(|from| *cut > from));
+        cuts.retain(|cut| run.is_cut(*cut));
         let (mut intervals, mut places, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
         for cut in cuts {
             let executed = crash::whole(&space, cut).len();
@@ -127,7 +129,11 @@ impl Stage {
                 }
             }
         }
-        let kind = run.restarted_at.map_or(Kind::Own, Kind::Restarted);
+        let kind = match (run.restarted_at, run.failed) {
+            (_, Some(failed)) => Kind::Failed(failed.sync),
+            (Some(cut), None) => Kind::Restarted(cut),
+            (None, None) => Kind::Own,
+        };
         let regions = vec![Under::none(&space, intervals.len())];
         Self { kind, regions, space, intervals, places, changed: BTreeSet::new(), probes: Vec::new() }
     }
@@ -191,6 +197,16 @@ impl Stage {
     /// At which numbers of marks these intervals lie.
     pub(super) fn marks(&self, of: &[u32]) -> BTreeSet<usize> {
         of.iter().map(|at| self.places[*at as usize].marks).collect()
+    }
+
+    /// Whether it is the workload's, that went another way from somewhere on.
+    pub(super) fn is_another_run(&self) -> bool {
+        matches!(self.kind, Kind::Restarted(_) | Kind::Failed(_))
+    }
+
+    /// The sync that had failed before.
+    pub(super) fn failed_sync(&self) -> Option<FailedSync> {
+        if let Kind::Failed(sync) = self.kind { Some(sync) } else { None }
     }
 
     /// Where the process had crashed before.
