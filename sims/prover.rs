@@ -1,19 +1,24 @@
-//! What a proof costs: what a probe does not ask does not multiply, and what would cost too much is given up.
+//! What a proof covers, a sync that fails included; and what it costs: what a probe does not ask does not multiply, and what
+//! would cost too much is given up.
 
 use num_bigint::BigUint;
 use pullplug::check::contents::Contents;
 use pullplug::disk::SimFs;
 use pullplug::disk::crash::Loss;
-use pullplug::disk::model::{Ext4Ordered, PersistenceModel, Posix};
+use pullplug::disk::model::{Btrfs, Ext4Ordered, PersistenceModel, Posix};
 use pullplug::env::run_now;
 use pullplug::explore::lazy::{Limits, NoProof, Proof, prove};
+use pullplug::explore::replay::Crash;
 use pullplug::explore::{Budget, Observation, Run, Setting, Subject};
-use pullplug::fs::{FileExt, FileKind, Fs, OpenMode};
+use pullplug::fs::{File, FileExt, FileKind, Fs, FsExt, OpenMode};
+use pullplug::harness::ensure;
 use pullplug::oci::Name;
+use pullplug::report::spec::Spec;
 use pullplug::workload::Workload;
 use pullplug::workload::image::Image;
 use pullplug::workload::op::Op;
 use pullplug::workload::subject::RegistrySubject;
+use pullplug::{Explorer, Scenario};
 
 use crate::script::{Player, calls};
 
@@ -179,5 +184,65 @@ fn ten_repositories_of_a_registry_cost_ten_times_what_one_does() {
         println!("{strategy}: {} and {} executions", one.executions, ten.executions);
         assert!(ten.executions <= 12 * one.executions, "{strategy}: {} {}", one.executions, ten.executions);
         assert!(ten.crash_states.states > one.crash_states.states * 10_u32, "{strategy}");
+    }
+}
+
+/// A file is written, synced and answered for. Who is told that the sync has failed asks again, or refuses.
+fn saved(asks_again: bool) -> Scenario {
+    Scenario::new("saved")
+        .step("save", async move |fs| {
+            let file = fs.open("new", OpenMode::Create).await?;
+            file.write_full(0, "x".repeat(600).into()).await?;
+            match file.sync_all().await {
+                Err(_) if asks_again => file.sync_all().await?,
+                done => done?,
+            }
+            fs.sync_dir("").await
+        })
+        .invariant("answered-is-there", async |fs, at| {
+            let there = fs.read("new", 1000).await.unwrap_or_default();
+            ensure(at.answered == 0 || there == "x".repeat(600), "it was answered for, and is not there")
+        })
+}
+
+/// The second sync succeeds, and brings nothing: the pages are clean.
+#[test]
+fn a_sync_that_failed_and_was_asked_for_again_is_found_and_shown_again() {
+    let budget = Budget { states: 0, recovery_states: 0, restart_states: 0 };
+    for model in pullplug::disk::model::ALL {
+        let setting = Setting { model, loss: Loss::PowerCut, seed: 1, budget };
+        let proof = |subject: &Scenario, limits| prove(subject, &Run::of(subject).unwrap(), setting, limits).unwrap();
+        let (stubborn, careful) = (saved(true), saved(false));
+        assert!(proof(&careful, Limits::default()).findings.is_empty(), "{}", model.name());
+        let without = Limits { failed_syncs: false, ..Limits::default() };
+        assert!(proof(&stubborn, without).findings.is_empty(), "{}", model.name());
+        let finding = proof(&stubborn, Limits::default()).findings["answered-is-there"].clone();
+        let spec = Spec {
+            strategy: "saved".to_owned(),
+            model: model.name().to_owned(),
+            workload: "steps".to_owned(),
+            loss: Loss::PowerCut,
+            invariant: Some(finding.invariant.to_owned()),
+            turns: None,
+            crash: Crash::from(&finding),
+            run: None,
+        };
+        let (story, broken) = Explorer::new(stubborn).replay(&spec.to_string()).unwrap();
+        assert!(broken && story.contains("-- fsync new fails: its pages are"), "{spec}: {story}");
+    }
+}
+
+/// Every sync fails that there is, in every way; each is a crash state more, if anything comes of it.
+#[test]
+fn durable_is_proved_where_a_sync_fails() {
+    let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[]));
+    for (workload, model) in [("push", &Ext4Ordered as &dyn PersistenceModel), ("gc", &Posix), ("delete", &Btrfs)] {
+        let subject = RegistrySubject::new("durable", Workload::named(workload, &first, &second).unwrap()).unwrap();
+        let run = Run::of(&subject).unwrap();
+        let budget = Budget { states: 0, recovery_states: 0, restart_states: 0 };
+        let setting = Setting { model, loss: Loss::PowerCut, seed: 1, budget };
+        let proof = prove(&subject, &run, setting, Limits::default()).unwrap();
+        assert!(proof.findings.is_empty(), "{workload}: {:?}", proof.findings);
+        assert!(proof.failed_sync_states.states > BigUint::ZERO, "{workload}");
     }
 }

@@ -9,6 +9,7 @@ pub(crate) fn finding(invariant: &'static str, lost: usize) -> Counterexample {
         detail: format!("docker/registry/v2/blobs/sha256/aa/{}/data is not there", "a".repeat(64)),
         turns: None,
         restart_at: None,
+        failed_sync: None,
         crash_at: "after step 57: -- answered: commit upload 1".to_owned(),
         lost: (0..lost).map(|i| format!("sector {i} of p")).collect(),
         recovery: None,

@@ -77,7 +77,9 @@ impl Branching<'_> {
             if !self.may_be_last(last, later, region) {
                 continue;
             }
+            // Of one slot, no atom needs a later one: ties go both ways, but hold one write's sectors together.
             let part = region.whose_last_is(self.space, last, later);
+            debug_assert!(part.with.is_disjoint(&part.without), "a survivor needs what did not survive");
             if part.never.is_empty() || self.is_met(&part) {
                 parts.push((at, part));
             }
@@ -91,8 +93,7 @@ impl Branching<'_> {
         if later.iter().any(|id| region.with.contains(*id)) {
             return false;
         }
-        let needs_later = |id: AtomId| later.iter().any(|later| self.space.order().below[id].contains(*later));
-        if last.is_some_and(|id| region.without.contains(id) || needs_later(id)) {
+        if last.is_some_and(|id| region.without.contains(id)) {
             return false;
         }
         self.of.iter().map(|at| &self.intervals[*at as usize]).any(|interval| {
