@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use num_bigint::BigUint;
 use proptest::prelude::*;
 use pullplug::disk::SimFs;
-use pullplug::disk::crash::{Loss, families, free_atoms, without_syncs};
+use pullplug::disk::crash::{Loss, families, free_atoms, laid_out};
 use pullplug::disk::effect::{Cut, Record, What, cuts};
 use pullplug::disk::fault::{FailedPages, FaultKind, FaultRates, Faults};
 use pullplug::disk::model::{ALL, PersistenceModel};
@@ -113,8 +113,7 @@ struct Cuts<'a> {
 
 impl Cuts<'_> {
     fn space(&self, base: &Tree, log: &[Record]) -> Space {
-        let log = if self.loss == Loss::LyingDisk { without_syncs(log) } else { log.to_vec() };
-        Space::new(base.clone(), log.into(), self.model)
+        laid_out(base.clone(), &log.to_vec().into(), self.model, self.loss)
     }
 
     /// All sets of survivors at all cuts behind `from`, by how many marks were passed; `None` if they are too many.

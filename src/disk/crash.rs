@@ -3,9 +3,12 @@
 //! A [`Family`] says which sets of atoms are legal; [`survivors`] asks a [`Chooser`] for one of them, atom by atom.
 //! With [`crate::env::choice::DepthFirst`] that visits each legal set exactly once.
 
+use std::sync::Arc;
+
 use super::effect::{Cut, Record, What};
-use super::model::{Family, PersistenceModel};
+use super::model::{Family, PersistenceModel, Posix};
 use super::space::{AtomId, Bits, Space};
+use super::tree::Tree;
 use crate::env::choice::Chooser;
 
 /// How the machine stops.
@@ -30,6 +33,19 @@ impl Loss {
     }
 }
 
+/// What was executed after `base`, laid out for a machine that stops in that way.
+///
+/// A disk that lies completes no sync. No model has a say in what a process that crashes leaves, so it is laid out by the
+/// one that holds the least together: a write that is cut has its first sectors, in a block that a power cut would leave
+/// whole as well.
+pub fn laid_out(base: Tree, log: &Arc<[Record]>, model: &dyn PersistenceModel, loss: Loss) -> Space {
+    match loss {
+        Loss::PowerCut => Space::new(base, log.clone(), model),
+        Loss::ProcessCrash => Space::new(base, log.clone(), &Posix),
+        Loss::LyingDisk => Space::new(base, without_syncs(log).into(), model),
+    }
+}
+
 /// The log as a disk that ignores flushes would have it: no sync ever completed.
 pub fn without_syncs(log: &[Record]) -> Vec<Record> {
     let is_sync = |r: &Record| matches!(r.what, What::SyncFile(_) | What::SyncDir(_) | What::SyncFs);
@@ -38,7 +54,7 @@ pub fn without_syncs(log: &[Record]) -> Vec<Record> {
         .collect()
 }
 
-/// The families of crash states at `cut`. For a process crash: the one state in which nothing is lost.
+/// The families of crash states at `cut` of what was [laid out](laid_out). For a process crash: the one state in which nothing is lost.
 pub fn families(space: &Space, model: &dyn PersistenceModel, loss: Loss, cut: Cut) -> Vec<Family> {
     if loss == Loss::ProcessCrash {
         let all = whole(space, cut);

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::judge::Judge;
 use super::memo::{self, Memo};
 use super::{Outcome, Setting, Subject, minimise, states};
-use crate::disk::crash::{self, Loss};
+use crate::disk::crash;
 use crate::disk::effect::Cut;
 use crate::disk::space::{Bits, Space, TreeHasher, View};
 
@@ -197,8 +197,7 @@ impl<S: Subject> Recoveries<'_, S> {
         }
         let budget = STATES_PER_RECOVERY.min(self.left);
         self.left -= budget;
-        let log = if self.setting.loss == Loss::LyingDisk { crash::without_syncs(&log) } else { log };
-        let space = Arc::new(Space::new(view.tree(), log.into(), self.setting.model));
+        let space = Arc::new(crash::laid_out(view.tree(), &log.into(), self.setting.model, self.setting.loss));
         let cuts = states::telling_cuts(space.records(), self.setting.model, self.setting.loss);
         let share = (budget / cuts.len().max(1)).max(1);
         let cuts: Vec<(Cut, usize)> = cuts.into_iter().map(|cut| (cut, share)).collect();

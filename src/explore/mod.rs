@@ -33,7 +33,6 @@ use crate::disk::SimFs;
 use crate::disk::crash::{self, Loss};
 use crate::disk::effect::{self, Cut, Record, What};
 use crate::disk::model::PersistenceModel;
-use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::fs::FileKind;
 pub use failing::{Failed, FailedSync};
@@ -194,9 +193,7 @@ fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<Cut> {
 }
 
 fn explore_run<S: Subject>(subject: &S, run: &Run, setting: Setting<'_>) -> Outcome<S::Probe> {
-    let log: Arc<[Record]> =
-        if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
-    let space = Arc::new(Space::new(run.base.clone(), log, setting.model));
+    let space = Arc::new(crash::laid_out(run.base.clone(), &run.log, setting.model, setting.loss));
     let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
     cuts.retain(|cut| run.is_cut(*cut));
     let budgets = states::budgets(&cuts, space.records(), setting.budget.states);

@@ -92,8 +92,7 @@ impl Stage {
         cut: Cut,
         lost: &[AtomId],
     ) -> Result<Self, Impossible> {
-        let log = if loss == Loss::LyingDisk { crash::without_syncs(log).into() } else { log.clone() };
-        let space = Space::new(base, log, model);
+        let space = crash::laid_out(base, log, model, loss);
         if !cuts(space.records()).contains(&cut) {
             return Err(Impossible::NoSuchPlace { cut, steps: space.records().len() });
         }

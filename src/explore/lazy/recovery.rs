@@ -12,7 +12,7 @@ use super::stage::{Kind, Place, Stage};
 use super::trie::Trie;
 use super::walk::{Ground, Part, Under, Walk};
 use crate::disk::SimFs;
-use crate::disk::crash::{self, Loss};
+use crate::disk::crash;
 use crate::disk::effect::{Effect, Record};
 use crate::disk::space::{Library, Space, View};
 use crate::disk::tree::Tree;
@@ -67,8 +67,7 @@ pub(super) fn stages<S: Subject>(
 }
 
 fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Stage {
-    let log = if setting.loss == Loss::LyingDisk { crash::without_syncs(&ran.log).into() } else { ran.log.clone() };
-    let recovery = Space::new(ran.tree.clone(), log, setting.model);
+    let recovery = crash::laid_out(ran.tree.clone(), &ran.log, setting.model, setting.loss);
     let (space, layers) = Space::layered(&own.space, &recovery);
     let (mut intervals, mut places) = (Vec::new(), Vec::new());
     let mut of: BTreeMap<u32, Vec<u32>> =

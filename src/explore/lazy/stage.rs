@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::walk::Under;
-use crate::disk::crash::{self, Loss};
-use crate::disk::effect::{Cut, Record};
+use crate::disk::crash;
+use crate::disk::effect::Cut;
 use crate::disk::model::Family;
 use crate::disk::space::{Ask, AtomId, Bits, Count, Layers, Space};
 use crate::disk::tree::Ino;
@@ -112,9 +112,7 @@ impl<P: Clone + Ord> Plan<P> {
 impl Stage {
     /// The cuts of `run`: of one that went another way from somewhere on, those behind that.
     pub(super) fn of(run: &Run, setting: Setting<'_>) -> Self {
-        let log: Arc<[Record]> =
-            if setting.loss == Loss::LyingDisk { crash::without_syncs(&run.log).into() } else { run.log.clone() };
-        let space = Arc::new(Space::new(run.base.clone(), log, setting.model));
+        let space = Arc::new(crash::laid_out(run.base.clone(), &run.log, setting.model, setting.loss));
         let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
         cuts.retain(|cut| run.is_cut(*cut));
         let (mut intervals, mut places, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
