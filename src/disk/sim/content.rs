@@ -150,14 +150,15 @@ impl Disk {
             }
         }
         let (Some(old), Some(now)) = (tree.file(ino), self.tree.file(ino)) else { return };
-        let mut effects = Vec::new();
-        if old.len != now.len {
-            effects.push(Effect::Size { inode: ino, before: now.len, after: old.len });
-        }
+        let size = Effect::Size { inode: ino, before: now.len, after: old.len };
+        let (shrinks, grows) = (old.len < now.len, old.len > now.len);
+        let mut effects: Vec<Effect> = shrinks.then(|| size.clone()).into_iter().collect();
         for (sector, bytes) in old.sectors.iter().filter(|(s, b)| now.sectors.get(s) != Some(b)) {
             let write = SectorWrite { sector: *sector, bytes: bytes.clone(), fresh: false };
             effects.push(Effect::Block { inode: ino, index: sector / SECTORS_PER_BLOCK, sectors: vec![write] });
         }
+        // As a write does, it grows last.
+        effects.extend(grows.then_some(size));
         self.execute(|| format!("revert {path}"), effects);
     }
 

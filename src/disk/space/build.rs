@@ -35,6 +35,8 @@ impl Space {
         let mut preds = builder.preds;
         space.failed = space.marked_clean();
         model.order(space.timeline(), &mut preds);
+        let before = |(id, preds): (usize, &Vec<AtomId>)| preds.iter().all(|pred| *pred < id);
+        debug_assert!(preds.iter().enumerate().all(before), "an atom needs none that comes later");
         space.preds = preds
             .into_iter()
             .map(|mut p| {
