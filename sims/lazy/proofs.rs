@@ -23,7 +23,7 @@ use pullplug::oci::Digest;
 
 use super::{Look, PATHS, digests, look};
 use crate::models::{check, played, script};
-use crate::script::{Player, calls, states_of};
+use crate::script::{Player, calls, shown, states_of};
 
 const LOSSES: [Loss; 3] = [Loss::PowerCut, Loss::ProcessCrash, Loss::LyingDisk];
 
@@ -142,11 +142,11 @@ impl Cuts<'_> {
         let states = self.states(&space, from)?;
         if self.loss == Loss::ProcessCrash {
             // What was executed is there, whatever a space is.
-            for cut in cuts(log).into_iter().filter(|cut| from.is_none_or(|from| *cut > from)) {
-                let there = SimFs::replayed(base.clone(), executed(log, cut)).tree();
-                look(marks(&log[..cut.records as usize]), &there);
-            }
-            return Some(states.len());
+            let there = |cut| SimFs::replayed(base.clone(), executed(log, cut)).tree();
+            let behind = cuts(log).into_iter().filter(|cut| from.is_none_or(|from| *cut > from));
+            let there: BTreeSet<String> = behind.map(|cut| shown(&there(cut))).collect();
+            let here: BTreeSet<String> = states.iter().map(|(_, bits)| shown(&space.view(bits).tree())).collect();
+            assert_eq!(here, there);
         }
         states.iter().for_each(|(marks, bits)| look(*marks, &space.view(bits).tree()));
         Some(states.len())
