@@ -30,7 +30,7 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         ),
     };
     let mut line = |label: &str, value: &str| {
-        let _ = writeln!(out, "{label:<20}{value}");
+        let _ = writeln!(out, "{label:<18}{value}");
     };
     if let Some(orders) = &cell.interleavings {
         let [first, second] = orders.turns;
@@ -46,7 +46,9 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
     line("crash points", &grouped(cell.crash_points as u64));
     line("crash states", &states(&cell.crash_states));
     line("after a restart", &states(&cell.restart_states));
-    line("after a failed sync", &states(&cell.failed_sync_states));
+    if cell.coverage == Coverage::Proved && cell.interleavings.is_none() {
+        line("if a sync fails", &states(&cell.failed_sync_states));
+    }
     line("during recovery", &states(&cell.recovery_states));
     line("coverage", &coverage);
     if let Some(seconds) = cell.seconds {
