@@ -18,22 +18,34 @@ pub async fn judge<F: Fs>(sight: &Sight<'_, F>, repo: &Name, tag: &Tag, expect: 
         Seen::Right(digest) => Ok(digest),
         Seen::Wrong(why) | Seen::Refused(why) => Err(why),
     };
-    let digest = match resolved {
-        Ok(digest) if expect.allowed.contains(&Some(digest)) => digest,
-        Ok(digest) => return judge_illegal(&object, expect, &digest),
-        Err(why) => return judge_lost(repo, tag, expect, &why).into_iter().collect(),
+    let digest = match judge_resolved(repo, tag, expect, resolved) {
+        Ok(digest) => digest,
+        Err(judged) => return judged,
     };
-    if expect.moving {
-        return vec![Observation::holds(Invariant::TagOldOrNew)];
-    }
-    if expect.allowed.contains(&None) {
-        return Vec::new();
-    }
     let seen = match sight.registry().get_manifest(repo, &Reference::Tag(tag.clone())).await {
         Ok(stored) => read::completed(&digest, sight.contents().check(&digest, &stored.bytes)),
         Err(e) => Seen::Refused(e.to_string()),
     };
     read::judge(&object, Expect::Must, &seen)
+}
+
+/// Judges what a tag resolves to. `Ok` where it must be there and is: then it must be readable as well.
+///
+/// Errors: all that there is to say of any other tag.
+pub fn judge_resolved(
+    repo: &Name,
+    tag: &Tag,
+    expect: &TagExpect,
+    resolved: Result<Digest, String>,
+) -> Result<Digest, Vec<Observation>> {
+    let object = Object::Tag(repo.clone(), tag.clone());
+    match resolved {
+        Ok(digest) if !expect.allowed.contains(&Some(digest)) => Err(judge_illegal(&object, expect, &digest)),
+        Ok(_) if expect.moving => Err(vec![Observation::holds(Invariant::TagOldOrNew)]),
+        Ok(_) if expect.allowed.contains(&None) => Err(Vec::new()),
+        Ok(digest) => Ok(digest),
+        Err(why) => Err(judge_lost(repo, tag, expect, &why).into_iter().collect()),
+    }
 }
 
 /// Judges a tag that points at a manifest that it may not point at.

@@ -19,7 +19,7 @@ use crate::synthesis::Alteration;
 use crate::workload::pair::PAIRS;
 use crate::{strategy, workload};
 use help::{ABOUT, AFTER_HELP, GARBAGE_COLLECT_HELP, LONG_ABOUT, REPLAY_HELP, SERVE_HELP, SIMULATE_HELP, SYNCS_HELP};
-pub use kernel::{KernelArgs, KernelCommand, SoundnessArgs};
+pub use kernel::{CrashedRegistryArgs, DiskArgs, KernelArgs, KernelCommand, SoundnessArgs};
 pub use loss::LossArg;
 pub use trace::{DEFAULT_LAYOUT, TraceArgs};
 
@@ -80,7 +80,8 @@ pub enum Command {
     /// Crash any program: from the system calls that strace recorded of it
     #[command(after_long_help = trace::HELP)]
     Trace(TraceArgs),
-    /// Hold the models to real kernels: file systems on a recorded disk (Linux, root, cargo feature `kernel`)
+    /// Crash real file systems on a recorded disk, with the models beside them or with any registry on them (Linux, root,
+    /// cargo feature `kernel`)
     Kernel(KernelArgs),
 }
 

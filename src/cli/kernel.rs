@@ -1,20 +1,21 @@
-//! `pullplug kernel`: models held to real kernels.
+//! `pullplug kernel`: models held to real kernels, and registries crashed on them.
+
+mod registry;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use anstyle::Style;
 use serde::Serialize;
 
-use super::args::{KernelArgs, KernelCommand, SoundnessArgs};
+use super::args::{DiskArgs, KernelArgs, KernelCommand, SoundnessArgs};
 use super::error::CliError;
 use super::{exit, output};
 use crate::fs::script::Script;
 use crate::kernel::control::Places;
 use crate::kernel::soundness::Disagreement;
 use crate::kernel::supervise::{End, Limits, Unavailable, supervise};
-use crate::kernel::worker::{Job, Said, Shown, Tally};
+use crate::kernel::worker::{Job, Outcome, Said, Scripts, Shown, Tally, Task};
 use crate::kernel::{FILE_SYSTEMS, FileSystem, server, worker};
 use crate::report::{BROKEN, STRONG};
 
@@ -25,6 +26,7 @@ const MOST_NEVER_SEEN: usize = 12;
 pub fn run(args: KernelArgs) -> Result<u8, CliError> {
     match args.command {
         KernelCommand::Soundness(args) => soundness(&args),
+        KernelCommand::Registry(args) => registry::run(&args),
         KernelCommand::ServeDisk { work, size_bytes } => {
             let served = server::serve(&Places(work), size_bytes);
             served.map(|()| exit::NOTHING_FOUND).map_err(|e| CliError::unavailable(format!("no disk to serve: {e}")))
@@ -34,6 +36,7 @@ pub fn run(args: KernelArgs) -> Result<u8, CliError> {
             let done = worker::work(&job);
             done.map(|()| exit::NOTHING_FOUND).map_err(|e| CliError::unavailable(format!("nobody listens: {e}")))
         }
+        KernelCommand::Contain { words } => registry::contain(&words),
     }
 }
 
@@ -61,15 +64,10 @@ impl Seen {
 }
 
 fn soundness(args: &SoundnessArgs) -> Result<u8, CliError> {
-    let known = |name: &String| {
-        let names: Vec<&str> = FILE_SYSTEMS.iter().map(|fs| fs.name).collect();
-        let unknown = || CliError::bad_input(format!("there is no file system {name:?}: {}", names.join(", ")));
-        FileSystem::named(name).ok_or_else(unknown)
-    };
     for script in &args.calls {
         script.parse::<Script>().map_err(|why| CliError::bad_input(format!("--calls: {why}")))?;
     }
-    let kinds: Vec<FileSystem> = args.fs.iter().map(known).collect::<Result<_, _>>()?;
+    let kinds = kinds(&args.fs)?;
     let mut all = Vec::new();
     for kind in kinds {
         let seen = watch(args, kind)?;
@@ -86,36 +84,60 @@ fn soundness(args: &SoundnessArgs) -> Result<u8, CliError> {
 }
 
 fn watch(args: &SoundnessArgs, kind: FileSystem) -> Result<Seen, CliError> {
-    let temporary = std::env::temp_dir();
     let job = Job {
-        work: args.work.as_deref().unwrap_or(Path::new(&temporary)).to_owned(),
+        work: args.disk.work(),
         server: 0,
         fs: kind.name.to_owned(),
-        runs: args.runs,
-        images: args.images,
-        seconds: args.seconds,
         seed: args.seed,
-        scripts: args.calls.clone(),
-        shrink: args.shrink,
-        panic_after: args.panic_after,
+        task: Task::Soundness(Scripts {
+            runs: args.runs,
+            images: args.images,
+            seconds: args.seconds,
+            scripts: args.calls.clone(),
+            shrink: args.shrink,
+        }),
+        panic_after: args.disk.panic_after,
     };
-    let limits = Limits { most: Duration::from_secs(args.limit_s), patience: Duration::from_secs(args.patience_s) };
+    let limits = limits(&args.disk);
     let mut shown = Vec::new();
     let mut hear = |said: &Said| {
         if let Said::Found(found) = said {
             shown.push(found.clone());
         }
     };
-    match supervise(kind, job, limits, &mut hear) {
-        Ok(End::Done(tally)) => {
+    match done(kind, job, limits, &mut hear)? {
+        Outcome::Soundness(tally) => {
             let models = kind.models().map(|m| m.name()).collect();
             Ok(Seen { seed: args.seed, models, not_compared: kind.not_compared, tally, shown })
         }
+        Outcome::Registry(_) => Err(CliError::internal("another job was done")),
+    }
+}
+
+fn limits(args: &DiskArgs) -> Limits {
+    Limits { most: Duration::from_secs(args.limit_s), patience: Duration::from_secs(args.patience_s) }
+}
+
+/// What a job came to.
+fn done(kind: FileSystem, job: Job, limits: Limits, hear: &mut dyn FnMut(&Said)) -> Result<Outcome, CliError> {
+    match supervise(kind, job, limits, hear) {
+        Ok(End::Done(outcome)) => Ok(outcome),
+        Ok(End::Refused(why)) => Err(CliError::bad_input(format!("the program cannot be judged: {why}"))),
         Ok(End::Failed(why)) => Err(CliError::internal(format!("{}: {why}", kind.name))),
         Ok(End::Aborted(why)) => Err(CliError::no_verdict(format!("{}: {why}", kind.name))),
         Err(e @ Unavailable::Left(_)) => Err(CliError::internal(e.to_string())),
         Err(e) => Err(CliError::unavailable(format!("{}: {e}", kind.name))),
     }
+}
+
+/// The file systems of these names.
+fn kinds(names: &[String]) -> Result<Vec<FileSystem>, CliError> {
+    let known = |name: &String| {
+        let names: Vec<&str> = FILE_SYSTEMS.iter().map(|fs| fs.name).collect();
+        let unknown = || CliError::bad_input(format!("there is no file system {name:?}: {}", names.join(", ")));
+        FileSystem::named(name).ok_or_else(unknown)
+    };
+    names.iter().map(known).collect()
 }
 
 fn text(seen: &Seen) -> String {

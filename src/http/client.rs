@@ -126,9 +126,14 @@ impl Client {
         headers: HeaderMap,
         timeout: Duration,
     ) -> Result<Response<Incoming>, ClientError> {
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Bytes::new());
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-        let answer = tokio::time::timeout(timeout, self.0.request(request)).await;
+        self.ask(request, timeout).await
+    }
+
+    /// As [`fetch`](Self::fetch), with any request.
+    pub async fn ask(&self, request: Request<Bytes>, timeout: Duration) -> Result<Response<Incoming>, ClientError> {
+        let answer = tokio::time::timeout(timeout, self.0.request(request.map(Full::new))).await;
         answer.map_err(|_| ClientError::Late(timeout))?.map_err(|e| ClientError::Failed(causes(&e)))
     }
 }

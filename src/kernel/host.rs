@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal, setpgid};
 
 /// Where the kernel shows FUSE connections.
 pub const CONNECTIONS: &str = "/sys/fs/fuse/connections";
@@ -20,6 +20,12 @@ pub fn dies_with_parent() -> io::Result<()> {
 pub fn own_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
+}
+
+/// What this thread starts from now on is in a namespace of processes of its own: its first process takes all the
+/// others with it, whatever sessions and groups they have made. The thread itself can start no thread any more.
+pub fn own_processes() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_NEWPID)?)
 }
 
 /// The mounts of this process: device number and place.
@@ -61,4 +67,13 @@ pub fn loops_over(name: &str) -> Vec<String> {
         Path::new(file.trim_end()).file_name().is_some_and(|file| file == name)
     };
     devices.flatten().filter_map(|e| e.file_name().into_string().ok()).filter(over).collect()
+}
+
+/// Becomes a program that is killed when whoever started this process goes, in a process group of its own.
+///
+/// Errors: it cannot be started. Otherwise this process is another one now.
+pub fn become_program(command: &mut std::process::Command) -> io::Error {
+    use std::os::unix::process::CommandExt;
+    let ready = dies_with_parent().and_then(|()| Ok(setpgid(None, None)?));
+    ready.err().unwrap_or_else(|| command.exec())
 }

@@ -49,6 +49,21 @@ impl Chosen {
         Self { way: Way::Prefix, image: Image { whole: position, parts: Vec::new() }, position }
     }
 
+    /// What was written until then and is not there, or not whole.
+    pub fn lost(&self, log: &[Logged]) -> Vec<String> {
+        let until = log.iter().enumerate().take(self.position).skip(self.image.whole);
+        let of = |entry: usize| self.image.parts.iter().find(|part| part.entry == entry);
+        let lost = |(entry, logged): (usize, &Logged)| match (logged, of(entry)) {
+            (Logged::Write { offset, len }, None) => Some(format!("{len} B at {offset}")),
+            (Logged::Write { offset, len }, Some(part)) if !part.ranges.is_empty() => {
+                let there: u64 = part.ranges.iter().map(|(from, to)| to - from).sum();
+                Some(format!("{} of {len} B at {offset}", len - there))
+            }
+            _ => None,
+        };
+        until.filter_map(lost).collect()
+    }
+
     /// It in words.
     pub fn told(&self, log: &[Logged]) -> String {
         let of = format!("{} of {} entries of the disk's log", self.position, log.len());

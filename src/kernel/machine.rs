@@ -114,14 +114,41 @@ impl Machine {
     ///
     /// Errors: the server is gone.
     pub fn after(&mut self, image: &Image) -> io::Result<Result<Tree, String>> {
-        self.control.ask(&Request::Show(image.clone()))?;
-        self.forget()?;
-        if let Err(e) = self.mount_as(MountFlags::RDONLY) {
-            return Ok(Err(format!("it cannot be mounted: {e}")));
+        self.after_in(image, &self.places.mounted())
+    }
+
+    /// The same of one directory of those below [`dir`](Self::dir).
+    ///
+    /// Errors: the server is gone.
+    pub fn after_in(&mut self, image: &Image, dir: &Path) -> io::Result<Result<Tree, String>> {
+        if let Err(why) = self.show(image, MountFlags::RDONLY)? {
+            return Ok(Err(why));
         }
-        let tree = RealFs::open_root(&self.places.mounted()).and_then(|fs| run_now(tree_of(&fs)));
+        let tree = RealFs::open_root(dir).and_then(|fs| run_now(tree_of(&fs)));
         self.unmount()?;
         Ok(tree.map_err(|e| e.to_string()))
+    }
+
+    /// Mounts an image, for whatever `then` does in it; `Err` within, if it cannot be mounted.
+    ///
+    /// Errors: the server is gone, `then` fails, or something still uses the file system after it.
+    pub fn within<T>(
+        &mut self,
+        image: &Image,
+        then: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<Result<T, String>> {
+        if let Err(why) = self.show(image, MountFlags::empty())? {
+            return Ok(Err(why));
+        }
+        let done = then()?;
+        self.unmount()?;
+        Ok(Ok(done))
+    }
+
+    fn show(&mut self, image: &Image, flags: MountFlags) -> io::Result<Result<(), String>> {
+        self.control.ask(&Request::Show(image.clone()))?;
+        self.forget()?;
+        Ok(self.mount_as(flags).map_err(|e| format!("it cannot be mounted: {e}")))
     }
 
     fn mount(&self) -> io::Result<()> {

@@ -24,6 +24,7 @@ pub mod control;
 pub mod host;
 pub mod image;
 pub mod machine;
+pub mod registry;
 pub mod server;
 pub mod soundness;
 pub mod store;

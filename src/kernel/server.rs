@@ -52,8 +52,9 @@ pub fn serve(places: &Places, size_bytes: u64) -> io::Result<()> {
     let connection = host::mount_minor(&places.served())?;
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that goes away is none of the disk's business.
-            let _ = obey(&store, stream);
+            let store = store.clone();
+            // A client that goes away, or that no thread can be had for, is none of the disk's business.
+            let _ = std::thread::Builder::new().spawn(move || obey(&store, stream));
         }
     })?;
     let mut out = io::stdout();

@@ -69,12 +69,14 @@ pub struct Store {
     log: Option<Vec<Entry>>,
     /// The last log that was ended, for images.
     ended: Vec<Entry>,
+    /// The base and the first so many entries of that log, as they were last wanted.
+    whole: (usize, Pages),
 }
 
 impl Store {
     /// A disk of so many bytes that was never written to.
     pub fn new(size_bytes: u64) -> Self {
-        Self { size_bytes, now: Pages::new(), base: Pages::new(), log: None, ended: Vec::new() }
+        Self { size_bytes, now: Pages::new(), base: Pages::new(), log: None, ended: Vec::new(), whole: (0, Pages::new()) }
     }
 
     /// Its size.
@@ -131,6 +133,7 @@ impl Store {
     /// Ends the log, and tells what is in it.
     pub fn end(&mut self) -> Vec<Logged> {
         self.ended = self.log.take().unwrap_or_default();
+        self.whole = (0, self.base.clone());
         let told = |entry: &Entry| match entry {
             Entry::Write { offset, bytes } => Logged::Write { offset: *offset, len: bytes.len() as u64 },
             Entry::Zero { offset, len } => Logged::Write { offset: *offset, len: *len },
@@ -152,10 +155,13 @@ impl Store {
 
     /// The disk holds an image of the last log.
     pub fn show(&mut self, image: &Image) {
-        let mut pages = self.base.clone();
-        for entry in self.ended.iter().take(image.whole) {
-            apply(&mut pages, entry, &[]);
+        if self.whole.0 > image.whole {
+            self.whole = (0, self.base.clone());
         }
+        let (done, pages) = &mut self.whole;
+        self.ended.iter().take(image.whole).skip(*done).for_each(|entry| apply(pages, entry, &[]));
+        *done = image.whole;
+        let mut pages = pages.clone();
         for part in &image.parts {
             if let Some(entry) = self.ended.get(part.entry) {
                 apply(&mut pages, entry, &part.ranges);

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
 use super::control::Places;
 use super::machine::has_program;
-use super::worker::{Job, Said, Tally};
+use super::worker::{Job, Outcome, Said};
 use super::{FileSystem, host};
 use crate::env::clock::Stopwatch;
 
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(20);
 pub struct Limits {
     /// It may take no longer.
     pub most: Duration,
-    /// No longer than this may pass without an image coming to its end.
+    /// No longer than this may pass without an image, or a step on the way to one, coming to its end.
     pub patience: Duration,
 }
 
@@ -40,7 +40,9 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// With a result.
-    Done(Tally),
+    Done(Outcome),
+    /// The program that is judged does not do its part.
+    Refused(String),
     /// The worker could not go on.
     Failed(String),
     /// It was given up: what happened.
@@ -190,12 +192,13 @@ impl Held {
         loop {
             match events.recv_timeout(TICK) {
                 Ok(Event::Signal(name)) => return End::Aborted(name.to_owned()),
-                Ok(Event::Said(Said::Done(tally))) => return End::Done(tally),
-                Ok(Event::Said(Said::Failed(why))) => return End::Failed(why),
-                Ok(Event::Said(said)) => {
-                    progress = Stopwatch::start();
-                    hear(&said);
-                }
+                Ok(Event::Said(said)) => match end_of(said) {
+                    Ok(end) => return end,
+                    Err(said) => {
+                        progress = Stopwatch::start();
+                        hear(&said);
+                    }
+                },
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     for (who, child) in [("worker", &mut self.worker), ("disk's server", &mut self.server)] {
                         if let Some(status) = ended(child) {
@@ -208,10 +211,7 @@ impl Held {
                 return End::Aborted(format!("it took more than {} s", limits.most.as_secs()));
             }
             if progress.elapsed() > limits.patience {
-                return End::Aborted(format!(
-                    "no image came to its end in {} s: the disk hangs",
-                    limits.patience.as_secs()
-                ));
+                return End::Aborted(format!("nothing came to its end in {} s: the disk hangs", limits.patience.as_secs()));
             }
         }
     }
@@ -284,13 +284,26 @@ fn ended(child: &mut Option<Child>) -> Option<ExitStatus> {
     child.as_mut().and_then(|child| child.try_wait().ok().flatten())
 }
 
+/// The end that the worker tells of, if it does.
+fn end_of(said: Said) -> Result<End, Said> {
+    match said {
+        Said::Done(outcome) => Ok(End::Done(*outcome)),
+        Said::Refused(why) => Ok(End::Refused(why)),
+        Said::Failed(why) => Ok(End::Failed(why)),
+        Said::Image | Said::Step(_) | Said::Found(_) => Err(said),
+    }
+}
+
 /// A process ended; its last words may just have come.
 fn died(who: &str, status: ExitStatus, events: &Receiver<Event>) -> End {
     while let Ok(event) = events.recv_timeout(TICK) {
         match event {
-            Event::Said(Said::Done(tally)) => return End::Done(tally),
-            Event::Said(Said::Failed(why)) => return End::Failed(why),
-            Event::Said(_) | Event::Signal(_) => {}
+            Event::Said(said) => {
+                if let Ok(end) = end_of(said) {
+                    return end;
+                }
+            }
+            Event::Signal(_) => {}
         }
     }
     match status.code() {

@@ -12,6 +12,7 @@ use super::control::Places;
 use super::host;
 use super::image::Way;
 use super::machine::Machine;
+use super::registry::{self, Listener, Refused, Verdict};
 use super::soundness::{self, Disagreement};
 use crate::env::choice::Seeded;
 use crate::env::clock::Stopwatch;
@@ -26,20 +27,36 @@ pub struct Job {
     pub server: u32,
     /// The file system, by its name.
     pub fs: String,
-    /// So many scripts.
+    /// The seed.
+    pub seed: u64,
+    /// What to do on it.
+    pub task: Task,
+    /// Panic after so many images: for tests of what is left behind.
+    pub panic_after: Option<u64>,
+}
+
+/// What is done on a recorded disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Task {
+    /// Models are held to the file system.
+    Soundness(Scripts),
+    /// A registry is judged.
+    Registry(registry::Task),
+}
+
+/// Which scripts are played.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scripts {
+    /// So many of them.
     pub runs: u64,
     /// No more than so many images, if it is said.
     pub images: Option<u64>,
     /// No further script after so many seconds, if it is said.
     pub seconds: Option<u64>,
-    /// The seed.
-    pub seed: u64,
     /// These scripts, each so many times, instead of random ones.
     pub scripts: Vec<String>,
     /// Shrink so many disagreements of each model; of the others only the number is told.
     pub shrink: u64,
-    /// Panic after so many images: for tests of what is left behind.
-    pub panic_after: Option<u64>,
 }
 
 /// What the worker says.
@@ -47,12 +64,25 @@ pub struct Job {
 pub enum Said {
     /// Another image came to its end.
     Image,
+    /// It comes on otherwise: with what.
+    Step(String),
     /// A model does not allow what was seen.
     Found(Disagreement),
     /// All is done.
-    Done(Tally),
+    Done(Box<Outcome>),
+    /// The program that is judged does not do its part.
+    Refused(String),
     /// It cannot go on.
     Failed(String),
+}
+
+/// What a job came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Models were held to a file system.
+    Soundness(Tally),
+    /// A registry was judged.
+    Registry(Verdict),
 }
 
 /// What all runs came to.
@@ -101,22 +131,18 @@ fn say(said: &Said) -> io::Result<()> {
 ///
 /// Errors: nobody listens.
 pub fn work(job: &Job) -> io::Result<()> {
-    match tally(job) {
-        Ok(tally) => say(&Said::Done(tally)),
-        Err(e) => say(&Said::Failed(e.to_string())),
-    }
+    say(&match outcome(job) {
+        Ok(outcome) => Said::Done(Box::new(outcome)),
+        Err(e) => Refused::of(&e).map_or_else(|| Said::Failed(e.to_string()), Said::Refused),
+    })
 }
 
-fn tally(job: &Job) -> io::Result<Tally> {
+fn outcome(job: &Job) -> io::Result<Outcome> {
     host::dies_with_parent()?;
     host::own_mounts()?;
-    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     let kind = FileSystem::named(&job.fs).ok_or_else(|| bad(format!("there is no {:?}", job.fs)))?;
-    let given: Vec<Script> = job.scripts.iter().map(|script| script.parse()).collect::<Result<_, _>>().map_err(bad)?;
-    let mut machine = Machine::new(kind, Places(job.work.clone()), job.server)?;
-    let models: Vec<_> = kind.models().collect();
-    let mut tally = Tally { fs: job.fs.clone(), ..Tally::default() };
-    let mut times = Vec::new();
+    let places = Places(job.work.clone());
+    let mut machine = Machine::new(kind, places.clone(), job.server)?;
     let mut seen = 0;
     let mut tick = || {
         seen += 1;
@@ -124,18 +150,38 @@ fn tally(job: &Job) -> io::Result<Tally> {
         // If nobody listens any more, the supervisor is gone and so is this process.
         let _ = say(&Said::Image);
     };
+    match &job.task {
+        Task::Soundness(task) => tally(&mut machine, job.seed, task, &mut tick).map(Outcome::Soundness),
+        Task::Registry(task) => {
+            let step = |what: &str| drop(say(&Said::Step(what.to_owned())));
+            let mut listener = Listener { image: &mut tick, step };
+            registry::judge(&mut machine, &places, job.seed, task, &mut listener).map(Outcome::Registry)
+        }
+    }
+}
+
+fn bad(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+fn tally(machine: &mut Machine, seed: u64, job: &Scripts, tick: &mut dyn FnMut()) -> io::Result<Tally> {
+    let kind = machine.kind();
+    let given: Vec<Script> = job.scripts.iter().map(|script| script.parse()).collect::<Result<_, _>>().map_err(bad)?;
+    let models: Vec<_> = kind.models().collect();
+    let mut tally = Tally { fs: kind.name.to_owned(), ..Tally::default() };
+    let mut times = Vec::new();
     let watch = Stopwatch::start();
     for at in 0..job.runs * given.len().max(1) as u64 {
         let is_late = job.seconds.is_some_and(|most| watch.elapsed().as_secs() >= most);
         if is_late || job.images.is_some_and(|most| times.len() as u64 >= most) {
             break;
         }
-        let mut stream = Seeded::stream(job.seed, &format!("kernel {} {at}", job.fs));
+        let mut stream = Seeded::stream(seed, &format!("kernel {} {at}", kind.name));
         let script = match given.len() as u64 {
             0 => calls::random(kind, &mut stream),
             scripts => given[(at % scripts) as usize].clone(),
         };
-        let outcome = soundness::run(&mut machine, &script, &models, !given.is_empty(), &mut stream, &mut tick)?;
+        let outcome = soundness::run(machine, &script, &models, !given.is_empty(), &mut stream, tick)?;
         let outcome = outcome.map_err(|why| bad(format!("run {at}, {script}: {why}")))?;
         tally.runs += 1;
         tally.caught += outcome.caught;
@@ -153,7 +199,7 @@ fn tally(job: &Job) -> io::Result<Tally> {
             *count += 1;
             let model = models.iter().find(|model| model.name() == found.model);
             if let Some(model) = model.filter(|_| *count <= job.shrink) {
-                say(&Said::Found(soundness::shrink(&mut machine, &script, *model, found, &mut stream, &mut tick)?))?;
+                say(&Said::Found(soundness::shrink(machine, &script, *model, found, &mut stream, tick)?))?;
             }
         }
     }

@@ -53,9 +53,7 @@ impl Subject for Recorded {
         let files: Vec<String> = files.map(|(path, _)| path.clone()).collect();
         let oracle = Oracle::new(events, &passed[..marks]);
         let mut probes = probe::expected(&oracle, contents, std::iter::empty(), false, &files);
-        let on_raw_tree =
-            |p: &Probe| matches!(p, Probe::RawLink(_) | Probe::Read(..) | Probe::Tag(..) | Probe::Closure { .. });
-        probes.retain(on_raw_tree);
+        probes.retain(Probe::is_of_what_lies_there);
         probes
     }
 

@@ -147,14 +147,19 @@ impl Image {
         let layer = |(i, len): (usize, &usize)| {
             let mut bytes = vec![0; *len];
             Seeded::stream(seed, &format!("layer {i}")).fill(&mut bytes);
-            Part::new(LAYER_TYPE, bytes.into())
+            bytes.into()
         };
-        let layers: Vec<Part> = layer_bytes.iter().enumerate().map(layer).collect();
+        Self::of_layers(&format!("seed {seed}"), tag, layer_bytes.iter().enumerate().map(layer))
+    }
+
+    /// An image of these layers. What keeps its config apart from that of others is its author, whose name must need no
+    /// escaping in JSON.
+    pub fn of_layers(author: &str, tag: Tag, layers: impl Iterator<Item = Bytes>) -> Self {
+        let layers: Vec<Part> = layers.map(|bytes| Part::new(LAYER_TYPE, bytes)).collect();
         let list = |of: &dyn Fn(&Part) -> String| layers.iter().map(of).collect::<Vec<_>>().join(",");
-        // The author keeps the configs of two seeds apart, even without a layer. No field can need escaping.
         let diff_ids = list(&|l| format!(r#""{}""#, l.digest));
         let config = format!(
-            r#"{{"author":"seed {seed}","architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#
+            r#"{{"author":"{author}","architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#
         );
         let config = Part::new(CONFIG_TYPE, config.into());
         let manifest = format!(

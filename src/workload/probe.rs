@@ -58,6 +58,11 @@ pub enum Probe {
 }
 
 impl Probe {
+    /// Whether it looks at what lies there, and at nothing that a recovery or a later call makes of it.
+    pub fn is_of_what_lies_there(&self) -> bool {
+        matches!(self, Self::RawLink(_) | Self::Read(..) | Self::Tag(..) | Self::Closure { .. })
+    }
+
     /// Whether looking may change the disk.
     pub fn changes(&self) -> bool {
         matches!(self, Self::Upload { .. } | Self::Collect(_) | Self::Recovery(_) | Self::Litter(_))

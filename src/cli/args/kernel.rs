@@ -1,8 +1,13 @@
 //! The arguments of `kernel`.
 
+mod registry;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+pub use registry::CrashedRegistryArgs;
 
 use super::DEFAULT_SEED;
 
@@ -42,6 +47,9 @@ pub enum KernelCommand {
     /// Hold the models to what real file systems leave behind
     #[command(after_long_help = HELP)]
     Soundness(SoundnessArgs),
+    /// Crash a registry on real file systems: any program, unmodified
+    #[command(after_long_help = registry::HELP)]
+    Registry(CrashedRegistryArgs),
     /// Serve a recorded disk
     #[command(hide = true)]
     ServeDisk {
@@ -57,6 +65,13 @@ pub enum KernelCommand {
         work: PathBuf,
         /// The job, as JSON.
         job: String,
+    },
+    /// Become a program that goes with whoever started it
+    #[command(hide = true)]
+    Contain {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
     },
 }
 
@@ -85,6 +100,17 @@ pub struct SoundnessArgs {
     /// Shrink and show so many disagreements of each model
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub shrink: u64,
+    /// The recorded disk.
+    #[command(flatten)]
+    pub disk: DiskArgs,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a recorded disk is had.
+#[derive(Debug, Args)]
+pub struct DiskArgs {
     /// Give up after so many seconds for each file system
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub limit_s: u64,
@@ -94,10 +120,14 @@ pub struct SoundnessArgs {
     /// Where to make a work directory; that of temporary files, if it is not given
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    pub json: bool,
     /// Panic after so many images
     #[arg(long, hide = true)]
     pub panic_after: Option<u64>,
+}
+
+impl DiskArgs {
+    /// The directory in which one is made for the work.
+    pub fn work(&self) -> PathBuf {
+        self.work.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }

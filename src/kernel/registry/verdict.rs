@@ -1,0 +1,131 @@
+//! What was seen of a registry's images: counts, and of each rule that was broken the smallest example.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::image::{Chosen, Logged, Way};
+use crate::check::Observation;
+
+/// After a crash everything can be pushed and pulled again: a rule that is no invariant of what lies on the disk.
+pub const LIVE_AGAIN: &str = "live-again";
+
+/// What came of one registry on one file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What clients asked for that changes something, and that was acknowledged.
+    pub operations: (u64, u64),
+    /// Requests that failed.
+    pub failed: u64,
+    /// What the first of these came to.
+    pub first_failure: Option<String>,
+    /// How many entries the disk's log had, and how many of them were flushes.
+    pub log: (u64, u64),
+    /// Images that were looked at, by how they came about.
+    pub images: BTreeMap<Way, u64>,
+    /// Images that could not be mounted, and the first of them.
+    pub unmountable: (u64, Option<String>),
+    /// Controls that broke something.
+    pub caught: u64,
+    /// The median time that an image took to be mounted and read.
+    pub median_micros: u64,
+    /// What lies on the images.
+    pub raw: Judged,
+    /// What the program makes of the images, started on them.
+    pub again: Judged,
+}
+
+impl Verdict {
+    /// Another image that could not be mounted, and why.
+    pub fn cannot_mount(&mut self, why: String) {
+        self.unmountable.0 += 1;
+        self.unmountable.1.get_or_insert(why);
+    }
+
+    /// Another run of the same.
+    pub fn add(&mut self, other: Self) {
+        let sum = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+        self.operations = sum(self.operations, other.operations);
+        self.log = sum(self.log, other.log);
+        self.failed += other.failed;
+        self.first_failure = self.first_failure.take().or(other.first_failure);
+        other.images.into_iter().for_each(|(way, n)| *self.images.entry(way).or_default() += n);
+        self.unmountable = (self.unmountable.0 + other.unmountable.0, self.unmountable.1.take().or(other.unmountable.1));
+        self.caught += other.caught;
+        self.median_micros = self.median_micros.max(other.median_micros);
+        self.raw.add(other.raw);
+        self.again.add(other.again);
+    }
+}
+
+/// Images that were judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// So many.
+    pub images: u64,
+    /// By rule: the images in which it looked at something.
+    pub looked: BTreeMap<String, u64>,
+    /// By rule: the images in which it was broken.
+    pub broken: BTreeMap<String, u64>,
+    /// By rule: the smallest example.
+    pub examples: BTreeMap<String, Example>,
+}
+
+/// An image that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// What is wrong, and where.
+    pub detail: String,
+    /// When the power went.
+    pub cut: String,
+    /// What was written and is not there.
+    pub lost: Vec<String>,
+    /// How small it is: what was lost, how long the log was.
+    pub size: (usize, usize),
+}
+
+/// A rule looked at something.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// What it is called.
+    pub rule: &'static str,
+    /// What is wrong.
+    pub broken: Option<String>,
+}
+
+impl From<Observation> for Sight {
+    fn from(seen: Observation) -> Self {
+        Self { rule: seen.invariant.name(), broken: seen.violation }
+    }
+}
+
+impl Judged {
+    /// Another image, and what was seen of it.
+    pub fn see(&mut self, seen: Vec<Sight>, chosen: &Chosen, log: &[Logged], told: &dyn Fn() -> String) {
+        self.images += 1;
+        let rules: BTreeSet<&str> = seen.iter().map(|sight| sight.rule).collect();
+        for rule in rules {
+            *self.looked.entry(rule.to_owned()).or_default() += 1;
+            let mut broken = seen.iter().filter(|sight| sight.rule == rule).filter_map(|sight| sight.broken.as_ref());
+            let Some(detail) = broken.next() else { continue };
+            *self.broken.entry(rule.to_owned()).or_default() += 1;
+            let lost = chosen.lost(log);
+            let size = (lost.len(), chosen.position);
+            if self.examples.get(rule).is_none_or(|known| size < known.size) {
+                let cut = format!("{}: {}", chosen.told(log), told());
+                self.examples.insert(rule.to_owned(), Example { detail: detail.clone(), cut, lost, size });
+            }
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.images += other.images;
+        other.looked.into_iter().for_each(|(rule, n)| *self.looked.entry(rule).or_default() += n);
+        other.broken.into_iter().for_each(|(rule, n)| *self.broken.entry(rule).or_default() += n);
+        for (rule, example) in other.examples {
+            if self.examples.get(&rule).is_none_or(|known| example.size < known.size) {
+                self.examples.insert(rule, example);
+            }
+        }
+    }
+}
