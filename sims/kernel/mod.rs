@@ -4,6 +4,7 @@
 //! cannot do it (no root, no FUSE, no mkfs) that is said on the standard error; with `CI=true` it is a failure. One thing
 //! is not: that the disk hung and was aborted. It says nothing about the models, so it is told, loudly.
 
+mod registry;
 mod release;
 mod soundness;
 
@@ -20,8 +21,13 @@ const NO_VERDICT: i32 = 75;
 
 /// `pullplug kernel soundness` with a work directory.
 fn start(work: &Path, args: &[&str]) -> Child {
+    start_as("soundness", work, args)
+}
+
+/// A command of `pullplug kernel` with a work directory.
+fn start_as(name: &str, work: &Path, args: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pullplug"));
-    command.args(["kernel", "soundness", "--work"]).arg(work).args(args);
+    command.args(["kernel", name, "--work"]).arg(work).args(args);
     // Nobody reads before the end: what is said must fit into a pipe, and does.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -121,7 +121,7 @@ fn limits(args: &DiskArgs) -> Limits {
 /// What a job came to.
 fn done(kind: FileSystem, job: Job, limits: Limits, hear: &mut dyn FnMut(&Said)) -> Result<Outcome, CliError> {
     match supervise(kind, job, limits, hear) {
-        Ok(End::Done(outcome)) => Ok(outcome),
+        Ok(End::Done(outcome)) => Ok(*outcome),
         Ok(End::Refused(why)) => Err(CliError::bad_input(format!("the program cannot be judged: {why}"))),
         Ok(End::Failed(why)) => Err(CliError::internal(format!("{}: {why}", kind.name))),
         Ok(End::Aborted(why)) => Err(CliError::no_verdict(format!("{}: {why}", kind.name))),

@@ -23,6 +23,9 @@ fn help_texts() {
             command.find_subcommand_mut(name).unwrap().clone().term_width(usize::from(MAX_COLUMNS)).render_long_help();
         snapshot(&format!("help-{name}"), help.to_string());
     }
+    let kernel = command.find_subcommand_mut("kernel").unwrap();
+    let registry = kernel.find_subcommand_mut("registry").unwrap().clone().term_width(usize::from(MAX_COLUMNS));
+    snapshot("help-kernel-registry", registry.clone().render_long_help().to_string());
 }
 
 #[test]

@@ -72,7 +72,8 @@ impl Chosen {
             Way::Reordered => {
                 let whole = self.image.whole;
                 let parts: Vec<String> = self.image.parts.iter().map(|part| part.told()).collect();
-                format!("after {of}: the first {whole}, and of the later ones {}", parts.join(", "))
+                let parts = if parts.is_empty() { "none".to_owned() } else { parts.join(", ") };
+                format!("after {of}: the first {whole}, and of the later ones {parts}")
             }
             Way::Forgetful => format!("after {of}, the first {} on a disk that ignored flushes", self.image.whole),
         }

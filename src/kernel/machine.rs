@@ -132,11 +132,7 @@ impl Machine {
     /// Mounts an image, for whatever `then` does in it; `Err` within, if it cannot be mounted.
     ///
     /// Errors: the server is gone, `then` fails, or something still uses the file system after it.
-    pub fn within<T>(
-        &mut self,
-        image: &Image,
-        then: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<Result<T, String>> {
+    pub fn within<T>(&mut self, image: &Image, then: impl FnOnce() -> io::Result<T>) -> io::Result<Result<T, String>> {
         if let Err(why) = self.show(image, MountFlags::empty())? {
             return Ok(Err(why));
         }

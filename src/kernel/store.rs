@@ -76,7 +76,14 @@ pub struct Store {
 impl Store {
     /// A disk of so many bytes that was never written to.
     pub fn new(size_bytes: u64) -> Self {
-        Self { size_bytes, now: Pages::new(), base: Pages::new(), log: None, ended: Vec::new(), whole: (0, Pages::new()) }
+        Self {
+            size_bytes,
+            now: Pages::new(),
+            base: Pages::new(),
+            log: None,
+            ended: Vec::new(),
+            whole: (0, Pages::new()),
+        }
     }
 
     /// Its size.

@@ -40,7 +40,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// With a result.
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// The program that is judged does not do its part.
     Refused(String),
     /// The worker could not go on.
@@ -192,13 +192,13 @@ impl Held {
         loop {
             match events.recv_timeout(TICK) {
                 Ok(Event::Signal(name)) => return End::Aborted(name.to_owned()),
-                Ok(Event::Said(said)) => match end_of(said) {
-                    Ok(end) => return end,
-                    Err(said) => {
-                        progress = Stopwatch::start();
-                        hear(&said);
+                Ok(Event::Said(said)) => {
+                    if let Some(end) = end_of(&said) {
+                        return end;
                     }
-                },
+                    progress = Stopwatch::start();
+                    hear(&said);
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     for (who, child) in [("worker", &mut self.worker), ("disk's server", &mut self.server)] {
                         if let Some(status) = ended(child) {
@@ -211,7 +211,10 @@ impl Held {
                 return End::Aborted(format!("it took more than {} s", limits.most.as_secs()));
             }
             if progress.elapsed() > limits.patience {
-                return End::Aborted(format!("nothing came to its end in {} s: the disk hangs", limits.patience.as_secs()));
+                return End::Aborted(format!(
+                    "nothing came to its end in {} s: the disk hangs",
+                    limits.patience.as_secs()
+                ));
             }
         }
     }
@@ -285,12 +288,12 @@ fn ended(child: &mut Option<Child>) -> Option<ExitStatus> {
 }
 
 /// The end that the worker tells of, if it does.
-fn end_of(said: Said) -> Result<End, Said> {
+fn end_of(said: &Said) -> Option<End> {
     match said {
-        Said::Done(outcome) => Ok(End::Done(*outcome)),
-        Said::Refused(why) => Ok(End::Refused(why)),
-        Said::Failed(why) => Ok(End::Failed(why)),
-        Said::Image | Said::Step(_) | Said::Found(_) => Err(said),
+        Said::Done(outcome) => Some(End::Done(outcome.clone())),
+        Said::Refused(why) => Some(End::Refused(why.clone())),
+        Said::Failed(why) => Some(End::Failed(why.clone())),
+        Said::Image | Said::Step(_) | Said::Found(_) => None,
     }
 }
 
@@ -299,7 +302,7 @@ fn died(who: &str, status: ExitStatus, events: &Receiver<Event>) -> End {
     while let Ok(event) = events.recv_timeout(TICK) {
         match event {
             Event::Said(said) => {
-                if let Ok(end) = end_of(said) {
+                if let Some(end) = end_of(&said) {
                     return end;
                 }
             }

@@ -136,7 +136,8 @@ fn foreign(serve: &str, layout: &str) -> Result<Program, CliError> {
     let has = |placeholder: &str| words.iter().any(|word| word.contains(placeholder));
     let [config, root, addr, port] = PLACEHOLDERS;
     if !(has(config) || has(root) && (has(addr) || has(port))) {
-        let why = format!("it must be told where to keep images and where to listen, by {config}, or {root} and {addr}");
+        let why =
+            format!("it must be told where to keep images and where to listen, by {config}, or {root} and {addr}");
         return Err(bad(why));
     }
     if !can_be_started(&words[0]) {
@@ -279,19 +280,33 @@ fn text(document: &Document, all: &[Seen]) -> String {
         out.push_str(&matrix::render(document));
         out.push('\n');
     }
-    for cell in &document.cells {
-        for finding in &cell.findings {
-            out.push_str(&counterexample::short(cell, finding));
-            out.push('\n');
-        }
+    for (cell, finding) in smallest(&document.cells) {
+        out.push_str(&(counterexample::short(cell, finding) + "\n"));
     }
     for seen in all {
         if let Some(example) = seen.verdict.again.examples.get(LIVE_AGAIN) {
             let (what, why, at) = (&seen.program, &example.detail, &example.cut);
-            out.push_str(&format!("{STRONG}{what}{STRONG:#} on {}, not live again: {why}\n  crash     {at}\n", seen.fs));
+            out.push_str(&format!(
+                "{STRONG}{what}{STRONG:#} on {}, not live again: {why}\n  crash     {at}\n",
+                seen.fs
+            ));
         }
     }
     out
+}
+
+/// Of each program, the smallest example of each invariant that is broken.
+fn smallest(cells: &[Cell]) -> Vec<(&Cell, &Counterexample)> {
+    let mut found: BTreeMap<(&str, Invariant), (&Cell, &Counterexample)> = BTreeMap::new();
+    for cell in cells {
+        for (invariant, finding) in cell.broken().zip(&cell.findings) {
+            let known = found.entry((&cell.strategy, invariant)).or_insert((cell, finding));
+            if finding.size < known.1.size {
+                *known = (cell, finding);
+            }
+        }
+    }
+    found.into_values().collect()
 }
 
 /// What was done, and how often each rule was broken.

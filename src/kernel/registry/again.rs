@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use super::Refused;
 use super::client::{Client, Remote};
 use super::goods::Goods;
 use super::history::History;
 use super::program::{Program, Site, Start};
 use super::verdict::{LIVE_AGAIN, Sight};
-use super::Refused;
 use crate::check::contents::Contents;
 use crate::check::oracle::{Expect, Oracle};
 use crate::check::read::{self, Object, Seen};

@@ -195,10 +195,8 @@ impl Client {
         let (digest, tag) = (manifest.digest, tag.clone());
         let path = format!("/v2/{repo}/manifests/{tag}");
         let what = format!("put manifest {digest} as {repo}:{tag}");
-        let op = history.borrow_mut().begin(
-            what,
-            Event::PutManifest { repo: repo.clone(), digest, blobs, tag: Some(tag) },
-        );
+        let op =
+            history.borrow_mut().begin(what, Event::PutManifest { repo: repo.clone(), digest, blobs, tag: Some(tag) });
         let headers = [(CONTENT_TYPE, OCI_MANIFEST.to_owned())];
         let answer = self.within(ANSWER_LIMIT, Method::PUT, &path, &headers, manifest.bytes.clone()).await;
         settle(op, answer, "a manifest", history)

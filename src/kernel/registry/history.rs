@@ -109,3 +109,37 @@ impl History {
 fn ended<'a>(marks: impl Iterator<Item = &'a (usize, Mark)>) -> u64 {
     marks.filter(|(_, mark)| matches!(mark, Mark::End(_))).count() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+
+    #[test]
+    fn what_was_passed_when() {
+        let mut history = History::new(None);
+        let put = |what: &str| Event::PutBlob {
+            repo: "lib/app".parse().unwrap(),
+            digest: Digest::sha256(what.as_bytes()),
+            upload: None,
+        };
+        for what in ["put a", "put b"] {
+            history.begin(what.to_owned(), put(what));
+        }
+        history.end(0);
+        // As a disk would have told it.
+        history.marks.iter_mut().zip([10, 20, 30]).for_each(|((at, _), then)| *at = then);
+        assert_eq!(history.passed(9), []);
+        assert_eq!(history.passed(10), [Mark::Begin(0)], "it may be inside");
+        assert_eq!(history.passed(30), [Mark::Begin(0), Mark::Begin(1), Mark::End(0)]);
+        assert_eq!(history.told(9), "0 of 2 operations were acknowledged");
+        assert_eq!(history.told(29), "0 of 2 operations were acknowledged, under way: put a; put b");
+        assert_eq!(history.told(30), "1 of 2 operations were acknowledged, under way: put b");
+        history.refuse(1);
+        history.fail("b is refused");
+        history.fail("so is c");
+        assert_eq!((history.counts(), history.failed), ((2, 1), 2));
+        assert_eq!(history.first_failure.as_deref(), Some("b is refused"));
+        assert!(history.events[0].is_some() && history.events[1].is_none());
+    }
+}

@@ -41,8 +41,8 @@ use goods::Goods;
 use history::History;
 use noise::Noise;
 use program::{Program, Site, Start};
-pub use verdict::Verdict;
 use verdict::Sight;
+pub use verdict::Verdict;
 
 /// The stream of identifiers of what looks: it needs none.
 const LOOKING_IDS: u64 = 1;
@@ -279,5 +279,43 @@ impl Every {
         let before = self.seen * self.wanted / self.of;
         self.seen += 1;
         self.seen * self.wanted / self.of > before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_of_many_are_spread_evenly() {
+        let picked = |wanted, of: u64| {
+            let mut every = Every::new(wanted, of);
+            (0..of).filter(|_| every.next()).count() as u64
+        };
+        for (wanted, of) in [(0, 10), (1, 10), (3, 10), (10, 10), (7, 400)] {
+            assert_eq!(picked(wanted, of), wanted, "{wanted} of {of}");
+        }
+        let mut every = Every::new(2, 6);
+        assert_eq!([(); 6].map(|()| every.next()), [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn goods_share_layers_and_follow_from_the_seed() {
+        let size = Size { clients: 3, images: 2 };
+        let digests = |seed| {
+            let (goods, contents) = goods::generate(size, seed).unwrap();
+            let images: Vec<_> = goods.iter().flat_map(|goods| &goods.images).collect();
+            assert!(images.iter().all(|image| image.blobs()[..2] == images[0].blobs()[..2]), "shared layers");
+            (
+                contents.digests().copied().collect::<Vec<_>>(),
+                goods.iter().map(|g| g.repo.to_string()).collect::<Vec<_>>(),
+            )
+        };
+        let (all, repos) = digests(1);
+        // Two layers that are shared, and of each image a layer, a config and a manifest.
+        assert_eq!(all.len(), 2 + 6 * 3);
+        assert_eq!(repos, ["team-0/app", "team-0/app", "team-1/app"]);
+        assert_eq!(digests(1).0, all);
+        assert_ne!(digests(2).0, all);
     }
 }

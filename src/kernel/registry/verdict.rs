@@ -50,7 +50,8 @@ impl Verdict {
         self.failed += other.failed;
         self.first_failure = self.first_failure.take().or(other.first_failure);
         other.images.into_iter().for_each(|(way, n)| *self.images.entry(way).or_default() += n);
-        self.unmountable = (self.unmountable.0 + other.unmountable.0, self.unmountable.1.take().or(other.unmountable.1));
+        self.unmountable =
+            (self.unmountable.0 + other.unmountable.0, self.unmountable.1.take().or(other.unmountable.1));
         self.caught += other.caught;
         self.median_micros = self.median_micros.max(other.median_micros);
         self.raw.add(other.raw);
@@ -127,5 +128,49 @@ impl Judged {
                 self.examples.insert(rule, example);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::store::{Image, Part};
+    use super::*;
+
+    fn chosen(way: Way, position: usize, image: Image) -> Chosen {
+        Chosen { way, image, position }
+    }
+
+    #[test]
+    fn an_image_counts_once_for_a_rule_and_the_smallest_is_kept() {
+        let log = [Logged::Write { offset: 0, len: 1024 }, Logged::Flush, Logged::Write { offset: 4096, len: 1024 }];
+        let sight = |rule, broken: Option<&str>| Sight { rule, broken: broken.map(str::to_owned) };
+        let torn = Image { whole: 2, parts: vec![Part { entry: 2, ranges: vec![(0, 512)] }] };
+        let mut judged = Judged::default();
+        let mut see = |seen, at| judged.see(seen, &at, &log, &|| "then".to_owned());
+        see(vec![sight("a", Some("x")), sight("a", Some("y")), sight("b", None)], chosen(Way::Reordered, 3, torn));
+        see(vec![sight("a", None)], chosen(Way::Prefix, 0, Image::default()));
+        see(vec![sight("a", Some("z"))], chosen(Way::Prefix, 3, Image { whole: 3, parts: Vec::new() }));
+        assert_eq!((judged.images, judged.looked["a"], judged.broken["a"], judged.looked["b"]), (3, 3, 2, 1));
+        assert!(!judged.broken.contains_key("b"));
+        assert_eq!(judged.examples["a"].detail, "z", "nothing was lost there");
+        let mut other = Judged::default();
+        other.see(
+            vec![sight("a", Some("w"))],
+            &chosen(Way::Prefix, 2, Image { whole: 2, parts: Vec::new() }),
+            &log,
+            &|| String::new(),
+        );
+        judged.add(other);
+        assert_eq!((judged.images, judged.broken["a"], judged.examples["a"].detail.as_str()), (4, 3, "w"));
+    }
+
+    #[test]
+    fn what_is_not_there_of_an_image() {
+        let write = |offset| Logged::Write { offset, len: 1024 };
+        let log = [write(0), Logged::Flush, write(4096), write(8192), write(12288)];
+        let parts = vec![Part { entry: 2, ranges: vec![(0, 512)] }, Part { entry: 3, ranges: Vec::new() }];
+        let lost = chosen(Way::Reordered, 5, Image { whole: 2, parts }).lost(&log);
+        assert_eq!(lost, ["512 of 1024 B at 4096", "1024 B at 12288"]);
+        assert_eq!(chosen(Way::Prefix, 4, Image { whole: 4, parts: Vec::new() }).lost(&log), [] as [String; 0]);
     }
 }
