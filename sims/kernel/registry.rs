@@ -88,12 +88,15 @@ fn what_does_not_serve_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = env!("CARGO_BIN_EXE_pullplug");
     let other_port = format!("env P={{port}} {ours} serve --root {{root}} --addr {}", taken.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = format!("env R={{root}} {ours} serve --root {} --addr {{addr}}", dir.path().display());
     for (command, args, code, why) in [
         ("no-such-program {config}", &[][..], 69, "there is no program \"no-such-program\""),
         ("docker-registry serve", &[], 2, "it must be told where to keep images and where to listen"),
         ("sh -c 'echo sorry; exit 3' {config}", &[], 2, "it ended: exit status: 3; it said last:\nsorry"),
         ("sh -c 'exec sleep 100' {config}", &["--start-s", "1"], 2, "does not answer http://127.0.0.1:"),
         (&other_port, &[], 2, "in use"),
+        (&elsewhere, &[], 2, "it acknowledged what it did not write into {root}"),
     ] {
         let args = [&["--fs", "ext4-ordered"], args].concat();
         let Some((ended, _, text)) = judge(&["--serve", command], &args) else { return };

@@ -125,7 +125,8 @@ impl Client {
         tokio::time::timeout(limit, whole).await.unwrap_or_else(late)
     }
 
-    /// Pushes images, each by its own tag, and moves a tag to it; tells of what did not come to a good end.
+    /// Pushes images, each by its own tag, and moves a tag to it; then moves that through all of them once more. What
+    /// does not come to a good end is noted.
     pub async fn push(&self, number: usize, goods: &Goods, history: &Shared, step: fn(&str)) {
         for image in &goods.images {
             let mut done = Ok(());
@@ -139,6 +140,13 @@ impl Client {
             step(&format!("client {number} pushed an image"));
             if done.is_err() {
                 return;
+            }
+        }
+        for image in &goods.images {
+            for manifest in image.manifests() {
+                if let Err(why) = self.put_manifest(&goods.repo, image, manifest, &goods.moved, history).await {
+                    history.borrow_mut().fail(&why);
+                }
             }
         }
     }

@@ -162,6 +162,7 @@ impl<'t> Run<'t> {
         program.check()?;
         noise::sync_all(&machine.dir())?;
         drop(program);
+        let is_empty = site.root.read_dir()?.next().is_none();
         let log = machine.stop()?;
         let history = Rc::try_unwrap(history).map_err(|_| io::Error::other("a client is still at work"))?;
         let mut history = history.into_inner();
@@ -169,6 +170,10 @@ impl<'t> Run<'t> {
         if history.counts().1 == 0 {
             let why = history.first_failure.unwrap_or_default();
             return Err(Refused::error(format!("it acknowledged nothing: {why}")));
+        }
+        if is_empty {
+            let why = "it acknowledged what it did not write into {root}, and {config} names that";
+            return Err(Refused::error(why.to_owned()));
         }
         Ok(Self { task, seed, site, remote, goods, contents, history, log })
     }

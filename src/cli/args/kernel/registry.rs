@@ -25,8 +25,7 @@ example is said to be smallest of what was seen.
 Exit codes:
   0   nothing was broken
   1   an image broke an invariant, or could not be mounted, or the control broke nothing
-  2   bad usage or input, a program that ends, does not answer or acknowledges nothing, or a pullplug that was built
-      without this
+  2   bad usage or input, a program that does not serve, or a pullplug that was built without this
   69  this machine cannot do it: what is missing is said
   70  internal error: a bug in pullplug, or something was left behind
   75  no verdict: it was interrupted, took too long, or the disk hung and was aborted
@@ -34,7 +33,7 @@ Exit codes:
 Examples:
   pullplug kernel registry --fs btrfs --serve 'docker-registry serve {config}'
       a registry with a configuration of distribution's
-  pullplug kernel registry --fs xfs --serve './my-registry --root {root} --listen {addr}' --restart=100
+  pullplug kernel registry --fs xfs --serve './mine --root {root} --listen {addr}' --restart=100
       any other, if it keeps distribution's layout; on 100 images it is started again
   pullplug kernel registry --strategies durable,distribution-3.1
       pullplug serve with these commit protocols, on every file system";
