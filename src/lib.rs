@@ -31,7 +31,7 @@
 //! | [`workload`] | what clients do and with which images; a registry under a workload is one `Subject` |
 //! | [`synthesis`] | which syncs a strategy needs, and which it lacks |
 //! | [`trace`] | what strace recorded of any program, as a run whose crashes can be explored |
-//! | `kernel` | the models held to real kernels: file systems on a recorded disk (behind the cargo feature of that name) |
+//! | `kernel` | real file systems on a recorded disk: the models held to them, and any registry crashed on them (behind the cargo feature of that name) |
 //! | [`sim`] | the whole world on one seed: clients and the registry over HTTP on a simulated network, with a disk that interleaves and fails; schedules |
 //! | [`report`] | matrices, counterexamples, JSON |
 //! | [`harness`] | the library for your own tests: scenarios, an explorer that asserts, messages that tell all |

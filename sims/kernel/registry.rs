@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::release::children;
 use super::{NO_VERDICT, PATIENCE, aloud, could, end, start_as, words};
 use crate::clients::program::is_installed;
 
@@ -125,17 +126,22 @@ fn whatever_it_started_goes_with_it() {
     }
     assert!(matches!(output.status.code(), Some(0 | 1)), "it has ended well: {}", words(&output));
     assert_eq!(marked(&mark), [] as [String; 0]);
-    let child = start_as("registry", work.path(), &[&common[..], &["--runs", "100", "--crashes", "1"]].concat());
-    for _ in 0..1000 {
-        if !marked(&mark).is_empty() {
-            break;
+    // In the middle of it the supervisor is interrupted, or the worker killed.
+    for is_worker in [false, true] {
+        let child = start_as("registry", work.path(), &[&common[..], &["--runs", "100", "--crashes", "1"]].concat());
+        for _ in 0..1000 {
+            if !marked(&mark).is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        std::thread::sleep(Duration::from_millis(10));
+        assert!(!marked(&mark).is_empty(), "it was started");
+        let worker = || children(child.id()).into_iter().find(|(_, args)| args.contains("kernel work")).unwrap().0;
+        let (pid, signal) = if is_worker { (worker(), Signal::KILL) } else { (child.id(), Signal::INT) };
+        kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+        let output = end(child, Duration::from_secs(30));
+        assert_eq!(output.status.code(), Some(NO_VERDICT), "{}", words(&output));
+        assert_eq!(marked(&mark), [] as [String; 0]);
+        assert_eq!(work.path().read_dir().unwrap().count(), 0, "the work directory is gone");
     }
-    assert!(!marked(&mark).is_empty(), "it was started");
-    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
-    let output = end(child, Duration::from_secs(30));
-    assert_eq!(output.status.code(), Some(NO_VERDICT), "{}", words(&output));
-    assert_eq!(marked(&mark), [] as [String; 0]);
-    assert_eq!(work.path().read_dir().unwrap().count(), 0, "the work directory is gone");
 }

@@ -14,7 +14,7 @@ const PATIENCE_S: &str = "4";
 const SOON: Duration = Duration::from_secs(30);
 
 /// The processes that a process has started.
-fn children(of: u32) -> Vec<(u32, String)> {
+pub(super) fn children(of: u32) -> Vec<(u32, String)> {
     let all = Path::new("/proc").read_dir().unwrap().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let child = |pid: u32| {

@@ -2,8 +2,8 @@
 
 /// Nothing was found.
 pub const NOTHING_FOUND: u8 = 0;
-/// `compare`: a strategy broke an invariant that it claims to keep; `explore`, `simulate`, `trace`: any invariant was
-/// broken; `replay`: it is still broken.
+/// `compare`: a strategy broke an invariant that it claims to keep; `explore`, `simulate`, `trace`, `kernel registry`: any
+/// invariant was broken; `replay`: it is still broken.
 pub const FOUND: u8 = 1;
 /// Bad usage, bad input, or an output that cannot be written; `trace`: nothing was found, and not all could be replayed.
 pub const BAD_INPUT: u8 = 2;

@@ -1,18 +1,21 @@
-//! The models held to real kernels: what ext4, xfs and btrfs leave on a recorded disk, whenever the power goes.
+//! Real kernels: what ext4, xfs and btrfs leave on a recorded disk, whenever the power goes. The models are held to that
+//! ([`soundness`]), and registries are judged by it ([`registry`]).
 //!
-//! Linux and root only, behind the cargo feature `kernel`. Three processes, so that nothing that hangs can hold the rest:
+//! Linux and root only, behind the cargo feature `kernel`. Several processes, so that nothing that hangs can hold the
+//! rest:
 //!
 //! | process | what it does | what it never does |
 //! | --- | --- | --- |
 //! | supervisor ([`supervise`]) | starts the others, watches their progress, ends them, sees that nothing is left | touch the disk or any mount |
 //! | server ([`server`]) | serves the disk: one file over FUSE, whose writes and flushes are logged with their bytes | touch a file system on the disk |
 //! | worker ([`worker`]) | loop device, mkfs, mount; makes the calls; mounts what power cuts leave ([`image`]) | |
+//! | program ([`registry::program`]) | the registry that is judged, and whatever it starts; goes with the worker | |
 //!
 //! Mounts are in mount namespaces of the server and the worker, and go with these; the loop device goes with its last
 //! user. When no image comes to its end for a while the supervisor aborts the FUSE connection, which ends all that
 //! waits for the disk, and then kills.
 //!
-//! What is compared ([`soundness`]): random calls ([`calls`]) are made on the real file system and on
+//! What [`soundness`] compares: random calls ([`calls`]) are made on the real file system and on
 //! [`SimFs`](crate::disk::SimFs). Every image of the recorded disk at which a power cut may stop it is mounted (the
 //! kernel replays its log) and read; the tree must be a crash state that the model allows at a cut which fits
 //! ([`Space::admits`](crate::disk::space::Space::admits)). Of an image is known how many entries of the disk's log it is
