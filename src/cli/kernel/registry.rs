@@ -338,7 +338,7 @@ fn told(seen: &Seen) -> String {
         out.push_str(&format!("{BROKEN}failed{BROKEN:#}: {failed} requests, the first: {first}\n"));
     }
     if let (count @ 1.., Some(first)) = &seen.verdict.unmountable {
-        out.push_str(&format!("{BROKEN_CLAIM}{count} images cannot be mounted{BROKEN_CLAIM:#}, the first: {first}\n"));
+        out.push_str(&format!("{BROKEN_CLAIM}{count} images cannot be read{BROKEN_CLAIM:#}, the first: {first}\n"));
     }
     if is_blind(&seen.verdict) {
         out.push_str(&format!("{BROKEN_CLAIM}the control broke nothing: the recorder does not work{BROKEN_CLAIM:#}\n"));

@@ -23,7 +23,7 @@ pub struct Verdict {
     pub log: (u64, u64),
     /// Images that were looked at, by how they came about.
     pub images: BTreeMap<Way, u64>,
-    /// Images that could not be mounted, and the first of them.
+    /// Images that could not be mounted or read, and the first of them.
     pub unmountable: (u64, Option<String>),
     /// Controls that broke something.
     pub caught: u64,
@@ -36,7 +36,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Another image that could not be mounted, and why.
+    /// Another image that could not be mounted or read, and why.
     pub fn cannot_mount(&mut self, why: String) {
         self.unmountable.0 += 1;
         self.unmountable.1.get_or_insert(why);

@@ -24,7 +24,7 @@ example is said to be smallest of what was seen.
 
 Exit codes:
   0   nothing was broken
-  1   an image broke an invariant, or could not be mounted, or the control broke nothing
+  1   an image broke an invariant, or could not be mounted and read, or the control broke nothing
   2   bad usage or input, a program that does not serve, or a pullplug that was built without this
   69  this machine cannot do it: what is missing is said
   70  internal error: a bug in pullplug, or something was left behind
