@@ -1,6 +1,7 @@
 //! Registries on real file systems: what was measured of an unmodified one is seen again, and ours loses nothing.
 
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,7 +50,9 @@ fn counts(document: &Value, rule: &str) -> (u64, u64) {
 
 #[test]
 fn debians_registry_loses_layers_on_btrfs() {
-    let Some((code, seen, text)) = judge(&["--serve", DEBIAN], &["--fs", "btrfs", "--crashes", "60"]) else { return };
+    let saved = tempfile::tempdir().unwrap();
+    let args = ["--fs", "btrfs", "--crashes", "60", "--save", saved.path().to_str().unwrap()];
+    let Some((code, seen, text)) = judge(&["--serve", DEBIAN], &args) else { return };
     assert_eq!(code, 1, "{text}");
     for rule in ["no-dangling-link", "acked-survives"] {
         let (broken, looked) = counts(&seen, rule);
@@ -58,11 +61,15 @@ fn debians_registry_loses_layers_on_btrfs() {
     let dangling = &seen["runs"][0]["raw"]["examples"]["no-dangling-link"]["detail"];
     assert!(dangling.as_str().unwrap().contains("/link: the link dangles: docker/registry/v2/blobs/"), "{dangling}");
     assert!(seen["runs"][0]["caught"].as_u64().unwrap() > 0, "the control broke nothing: {text}");
+    let image = saved.path().join("docker-registry-btrfs-no-dangling-link-1.img");
+    let mut magic = [0; 8];
+    std::fs::File::options().read(true).open(&image).unwrap().read_exact_at(&mut magic, 0x10040).unwrap();
+    assert_eq!(&magic, b"_BHRfS_M", "a btrfs to be mounted");
 }
 
 #[test]
 fn ours_loses_nothing_on_btrfs() {
-    let args = ["--fs", "btrfs", "--crashes", "60", "--restart=3"];
+    let args = ["--fs", "btrfs", "--crashes", "50", "--restart=3"];
     let Some((code, seen, text)) = judge(&["--strategies", "durable"], &args) else { return };
     assert_eq!(code, 0, "{text}");
     for rule in ["no-torn-link", "no-dangling-link", "acked-survives", "manifest-closure", "reads-verify"] {

@@ -54,6 +54,8 @@ pub enum Request {
     End,
     /// Hold this image of the last log.
     Show(Image),
+    /// Write what the disk holds into this file.
+    Write(PathBuf),
 }
 
 /// A reply.
@@ -65,6 +67,8 @@ pub enum Reply {
     Position(usize),
     /// What is in the log.
     Log(Vec<Logged>),
+    /// It cannot be done.
+    Failed(String),
 }
 
 /// The worker's end.
@@ -83,7 +87,7 @@ impl Control {
 
     /// Asks, and waits for the reply.
     ///
-    /// Errors: the server is gone, or says nonsense.
+    /// Errors: the server is gone, says nonsense, or cannot do it.
     pub fn ask(&mut self, request: &Request) -> io::Result<Reply> {
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
@@ -92,7 +96,10 @@ impl Control {
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the disk's server is gone"));
         }
-        Ok(serde_json::from_str(&line)?)
+        match serde_json::from_str(&line)? {
+            Reply::Failed(why) => Err(io::Error::other(why)),
+            reply => Ok(reply),
+        }
     }
 
     /// How long the log is.

@@ -141,6 +141,14 @@ impl Machine {
         Ok(Ok(done))
     }
 
+    /// Writes an image into a file.
+    ///
+    /// Errors: the server is gone, or cannot write there.
+    pub fn save(&mut self, image: &Image, path: &Path) -> io::Result<()> {
+        self.control.ask(&Request::Show(image.clone()))?;
+        self.control.ask(&Request::Write(path.to_owned())).map(drop)
+    }
+
     fn show(&mut self, image: &Image, flags: MountFlags) -> io::Result<Result<(), String>> {
         self.control.ask(&Request::Show(image.clone()))?;
         self.forget()?;

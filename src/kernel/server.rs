@@ -92,6 +92,10 @@ fn obey(store: &Shared, stream: UnixStream) -> io::Result<()> {
                 store.show(&image);
                 Reply::Done
             }
+            Request::Write(path) => match store.write_to(&path) {
+                Ok(()) => Reply::Done,
+                Err(e) => Reply::Failed(format!("cannot write {}: {e}", path.display())),
+            },
         };
         drop(store);
         let mut text = serde_json::to_string(&reply)?;

@@ -4,6 +4,10 @@
 //! as `FILL`, so that zeros in a file are zeros which a file system has put there.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -178,6 +182,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Writes what the disk holds into a file, with holes where it was never written.
+    ///
+    /// Errors: those of the file.
+    pub fn write_to(&self, path: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        file.set_len(self.size_bytes)?;
+        self.now.iter().try_for_each(|(page, bytes)| file.write_all_at(&bytes[..], page * PAGE_BYTES as u64))
+    }
+}
+
 /// What a disk held.
 #[derive(Debug)]
 pub struct Saved(Pages);
@@ -254,6 +269,12 @@ mod tests {
         assert_eq!(shown(3, &[]), [b'c', 0]);
         assert_eq!(shown(0, &[Part { entry: 2, ranges: Vec::new() }]), [b'a', 0]);
         assert_eq!(shown(0, &[Part { entry: 0, ranges: vec![(1, 2)] }]), b"ad");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("image");
+        store.write_to(&file).unwrap();
+        let mut written = vec![0; 4097];
+        OpenOptions::new().read(true).open(&file).unwrap().read_exact_at(&mut written, 0).unwrap();
+        assert_eq!((&written[4095..], file.metadata().unwrap().len()), (&b"ad"[..], 3 * 4096));
         store.restore(&saved);
         assert_eq!((read(&store), store.position()), (b"ab".to_vec(), 0));
         assert_eq!(store.read(3 * 4096 - 1, 10), [FILL]);

@@ -171,6 +171,7 @@ fn judge(args: &CrashedRegistryArgs, program: &Program, kind: FileSystem) -> Res
         runs: args.runs,
         crashes: args.crashes,
         restarts,
+        save: args.save.as_deref().map(|dir| saved_as(dir, program, kind)).transpose()?,
     };
     let images = task.images();
     let job = Job {
@@ -193,6 +194,13 @@ fn judge(args: &CrashedRegistryArgs, program: &Program, kind: FileSystem) -> Res
         Outcome::Registry(verdict) => Ok(verdict),
         Outcome::Soundness(_) => Err(CliError::internal("another job was done")),
     }
+}
+
+/// How the paths of saved images begin.
+fn saved_as(dir: &Path, program: &Program, kind: FileSystem) -> Result<String, CliError> {
+    files::make_dir(dir)?;
+    let dir = dir.canonicalize().map_err(|e| CliError::bad_input(format!("cannot write {}: {e}", dir.display())))?;
+    Ok(dir.join(format!("{}-{}", program.name, kind.name)).display().to_string())
 }
 
 /// The verdict as cells of a comparison: one of what lies there, and one of restarts if there were any.
@@ -244,7 +252,10 @@ fn finding(
         lost: example.lost.clone(),
         recovery: None,
         spec: format!("{}/{}/{}", program.name, kind.name, example.size.1),
-        replay: again_line(args, program, kind),
+        replay: match &example.saved {
+            Some(file) => format!("mount -o loop {} /mnt", quoted(&file.display().to_string())),
+            None => again_line(args, program, kind),
+        },
         size: (0, example.size.0, u32::try_from(example.size.1).unwrap_or(u32::MAX)),
     })
 }

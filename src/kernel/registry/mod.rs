@@ -20,6 +20,7 @@ pub mod verdict;
 
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -41,8 +42,8 @@ use goods::Goods;
 use history::History;
 use noise::Noise;
 use program::{Program, Site, Start};
-use verdict::Sight;
 pub use verdict::Verdict;
+use verdict::{Judged, Sight};
 
 /// The stream of identifiers of what looks: it needs none.
 const LOOKING_IDS: u64 = 1;
@@ -64,6 +65,8 @@ pub struct Task {
     pub crashes: u64,
     /// On so many of these the program is started again.
     pub restarts: u64,
+    /// Images that are examples are written into files whose paths begin like this.
+    pub save: Option<String>,
 }
 
 impl Task {
@@ -204,11 +207,13 @@ impl<'t> Run<'t> {
                 Err(_) if chosen.way == Way::Forgetful => verdict.caught += 1,
                 Err(why) => verdict.cannot_mount(format!("{why}: {}", chosen.told(&self.log))),
                 Ok(tree) => {
-                    verdict.raw.see(self.look(&tree, chosen.position), &chosen, &self.log, &told);
+                    let taken = verdict.raw.see(self.look(&tree, chosen.position), &chosen, &self.log, &told);
+                    self.save(machine, &chosen, &taken, "", &mut verdict.raw)?;
                     if restarts.next() {
                         let seen = machine.within(&chosen.image, || self.again(chosen.position))?;
                         let seen = seen.map_err(io::Error::other)?;
-                        verdict.again.see(seen, &chosen, &self.log, &told);
+                        let taken = verdict.again.see(seen, &chosen, &self.log, &told);
+                        self.save(machine, &chosen, &taken, "-restart", &mut verdict.again)?;
                     }
                 }
             }
@@ -217,6 +222,26 @@ impl<'t> Run<'t> {
         times.sort_unstable();
         verdict.median_micros = times.get(times.len() / 2).copied().unwrap_or_default();
         Ok(verdict)
+    }
+
+    /// Writes an image into files, if that is wanted: one for each rule that it is the example of.
+    fn save(
+        &self,
+        machine: &mut Machine,
+        chosen: &Chosen,
+        rules: &[&'static str],
+        suffix: &str,
+        judged: &mut Judged,
+    ) -> io::Result<()> {
+        let Some(prefix) = &self.task.save else { return Ok(()) };
+        for rule in rules {
+            let path = PathBuf::from(format!("{prefix}-{rule}{suffix}-{}.img", self.seed));
+            machine.save(&chosen.image, &path)?;
+            if let Some(example) = judged.examples.get_mut(*rule) {
+                example.saved = Some(path);
+            }
+        }
+        Ok(())
     }
 
     /// The images to look at: half of them prefixes, and some controls; by how long they take the log.

@@ -1,6 +1,7 @@
 //! What was seen of a registry's images: counts, and of each rule that was broken the smallest example.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,8 @@ pub struct Example {
     pub lost: Vec<String>,
     /// How small it is: what was lost, how long the log was.
     pub size: (usize, usize),
+    /// The file in which the image is, if it was saved.
+    pub saved: Option<PathBuf>,
 }
 
 /// A rule looked at something.
@@ -101,10 +104,17 @@ impl From<Observation> for Sight {
 }
 
 impl Judged {
-    /// Another image, and what was seen of it.
-    pub fn see(&mut self, seen: Vec<Sight>, chosen: &Chosen, log: &[Logged], told: &dyn Fn() -> String) {
+    /// Another image, and what was seen of it; the examples for which it is taken.
+    pub fn see(
+        &mut self,
+        seen: Vec<Sight>,
+        chosen: &Chosen,
+        log: &[Logged],
+        told: &dyn Fn() -> String,
+    ) -> Vec<&'static str> {
+        let mut taken = Vec::new();
         self.images += 1;
-        let rules: BTreeSet<&str> = seen.iter().map(|sight| sight.rule).collect();
+        let rules: BTreeSet<&'static str> = seen.iter().map(|sight| sight.rule).collect();
         for rule in rules {
             *self.looked.entry(rule.to_owned()).or_default() += 1;
             let mut broken = seen.iter().filter(|sight| sight.rule == rule).filter_map(|sight| sight.broken.as_ref());
@@ -114,9 +124,12 @@ impl Judged {
             let size = (lost.len(), chosen.position);
             if self.examples.get(rule).is_none_or(|known| size < known.size) {
                 let cut = format!("{}: {}", chosen.told(log), told());
-                self.examples.insert(rule.to_owned(), Example { detail: detail.clone(), cut, lost, size });
+                let example = Example { detail: detail.clone(), cut, lost, size, saved: None };
+                self.examples.insert(rule.to_owned(), example);
+                taken.push(rule);
             }
         }
+        taken
     }
 
     fn add(&mut self, other: Self) {

@@ -74,6 +74,9 @@ pub struct CrashedRegistryArgs {
     /// Seed of what is pushed, and of which images are looked at
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     pub seed: u64,
+    /// Write the disk of each example into a file in DIR, which is made if it is not there: to be mounted
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
     /// The recorded disk.
     #[command(flatten)]
     pub disk: DiskArgs,
