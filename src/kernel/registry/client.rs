@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::runtime::Runtime;
@@ -19,7 +19,7 @@ use crate::check::oracle::Event;
 use crate::check::read::{Object, Seen};
 use crate::http::DOCKER_CONTENT_DIGEST;
 use crate::http::client::Client as Http;
-use crate::oci::manifest::OCI_MANIFEST;
+use crate::oci::manifest::{MEDIA_TYPES, OCI_MANIFEST};
 use crate::oci::{Digest, Name, Tag};
 use crate::workload::image::{Image, Part};
 
@@ -217,7 +217,9 @@ impl Client {
             Object::Manifest(repo, digest) => format!("/v2/{repo}/manifests/{digest}"),
             Object::Tag(repo, tag) => format!("/v2/{repo}/manifests/{tag}"),
         };
-        let answer = self.ask(Method::GET, &path, Bytes::new()).await;
+        // A registry may refuse a manifest of a type that nobody said to know.
+        let accept = [(ACCEPT, MEDIA_TYPES.join(", "))];
+        let answer = self.within(ANSWER_LIMIT, Method::GET, &path, &accept, Bytes::new()).await;
         let answer = match answer.and_then(|answer| answer.must_be(StatusCode::OK, &format!("GET {path}"))) {
             Ok(answer) => answer,
             Err(why) => return Seen::Refused(why),
