@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::kernel::image::Way;
 use crate::kernel::registry::program::{PLACEHOLDERS, Start};
 use crate::kernel::registry::verdict::{Judged, LIVE_AGAIN};
 use crate::kernel::registry::{Size, Task, Verdict};
+use crate::kernel::supervise::Limits;
 use crate::kernel::worker::{self, Job, Outcome, Said};
 use crate::kernel::{FileSystem, host};
 use crate::report::words::grouped;
@@ -188,7 +190,10 @@ fn judge(args: &CrashedRegistryArgs, program: &Program, kind: FileSystem) -> Res
         Said::Step(what) => bar.set_message(format!("{} on {}: {what}", program.name, kind.name)),
         _ => {}
     };
-    let outcome = done(kind, job, limits(&args.disk), &mut hear);
+    // Until the program answers nothing comes on.
+    let limits = limits(&args.disk);
+    let limits = Limits { patience: limits.patience + Duration::from_secs(args.start_s), ..limits };
+    let outcome = done(kind, job, limits, &mut hear);
     bar.finish_and_clear();
     match outcome? {
         Outcome::Registry(verdict) => Ok(verdict),

@@ -136,8 +136,9 @@ impl Client {
                     Ok(()) => break,
                     Err(why) => history.borrow_mut().fail(why),
                 }
+                step("a push fails");
             }
-            step(&format!("client {number} pushed an image"));
+            step("pushes");
             if done.is_err() {
                 return;
             }

@@ -28,7 +28,7 @@ pub struct Goods {
 
 /// What all clients push, and the bytes of that.
 ///
-/// Errors: none; words are valid.
+/// Errors: never; the words are valid.
 pub fn generate(size: Size, seed: u64) -> Result<(Vec<Goods>, Contents), InvalidWord> {
     let noise = |len: usize, of: &str| -> Bytes {
         let mut bytes = vec![0; len];

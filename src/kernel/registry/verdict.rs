@@ -28,7 +28,7 @@ pub struct Verdict {
     pub unmountable: (u64, Option<String>),
     /// Controls that broke something.
     pub caught: u64,
-    /// The median time that an image took to be mounted and read.
+    /// The median time that an image took to be mounted and read; of several runs, the longest.
     pub median_micros: u64,
     /// What lies on the images.
     pub raw: Judged,
