@@ -61,8 +61,8 @@
 //! # What is guaranteed, and what is not
 //!
 //! * What a model allows is covered, and the report says `proved`: the workload's crashes, those after a restart,
-//!   those after one of its syncs has failed, and those in the recovery from the workload's ([`explore::lazy`]); not
-//!   those in the recovery from a crash after a restart or a failed sync. Where that takes too long, or on demand, states are visited one by one, small losses first, and the report
+//!   those after one of its syncs has failed, and those in the recovery from the workload's ([`explore::lazy`]); those
+//!   in the recovery from a crash after a restart or a failed sync only where it has few ways, and then it says so. Where that takes too long, or on demand, states are visited one by one, small losses first, and the report
 //!   says whether those were all at each cut or a sample: no finding in a sample is no proof.
 //! * A finding is real under its model: it is reproduced from its own text before it is printed.
 //! * An invariant that never looked at anything is shown as such; every fault that fires is counted.

@@ -174,31 +174,29 @@ fn failing<S: Subject>(subject: &S, run: &Run, nth: usize, failed_pages: FailedP
 }
 
 /// Looks at every crash state that a proof is to cover. Tells how many there are: of the workload, after restarts, after
-/// failed syncs, in recovery; `None` where they are too many.
+/// failed syncs, in recovery, which with `recovers_always` is cut after each of these; `None` where they are too many.
 pub fn visit_all<S: Subject>(
     subject: &S,
     run: &Run,
-    model: &dyn PersistenceModel,
-    loss: Loss,
+    (model, loss): (&dyn PersistenceModel, Loss),
+    recovers_always: bool,
     look: &mut dyn FnMut(usize, &Tree),
 ) -> Option<[usize; 4]> {
     let all = Cuts { model, loss };
-    let [mut restarted, mut failed, mut recovered] = [0; 3];
-    let mut left = Vec::new();
-    let own = all.visit(&run.base, &run.log, None, &mut |marks, tree| left.push((marks, tree.clone())))?;
-    for (marks, tree) in left {
-        look(marks, &tree);
-        let disk = SimFs::with_tree(tree.clone());
-        // What it cannot do is seen.
-        let _ = subject.recover(&disk);
-        let log = disk.snapshot().1;
-        if log.iter().any(|record| !record.effects().is_empty()) {
-            recovered += all.visit(&tree, &log, None, &mut |_, tree| look(marks, tree))?;
-        }
-    }
+    let [mut own, mut restarted, mut failed, mut recovered] = [0; 4];
+    let mut left: Vec<(usize, Tree)> = Vec::new();
+    let mut crashed = |base: &Tree, log: &[Record], from, number: &mut usize, is_recovered: bool| {
+        let mut note = |marks: usize, tree: &Tree| {
+            look(marks, tree);
+            left.extend(is_recovered.then(|| (marks, tree.clone())));
+        };
+        *number += all.visit(base, log, from, &mut note)?;
+        Some(())
+    };
+    crashed(&run.base, &run.log, None, &mut own, true)?;
     for cut in cuts(&run.log).into_iter().filter(|_| loss != Loss::ProcessCrash) {
         let again = run.restarted(subject, cut);
-        restarted += all.visit(&again.base, &again.log, Some(cut), look)?;
+        crashed(&again.base, &again.log, Some(cut), &mut restarted, recovers_always)?;
     }
     for nth in 0.. {
         let Some((_, of_names)) = failing(subject, run, nth, FailedPages::KeepNew) else { break };
@@ -206,7 +204,16 @@ pub fn visit_all<S: Subject>(
         for pages in ways {
             let (log, _) = failing(subject, run, nth, *pages).unwrap();
             let same = log.iter().zip(&*run.log).take_while(|(a, b)| a == b).count();
-            failed += all.visit(&run.base, &log, Some(Cut::after(same)), look)?;
+            crashed(&run.base, &log, Some(Cut::after(same)), &mut failed, recovers_always)?;
+        }
+    }
+    for (marks, tree) in left {
+        let disk = SimFs::with_tree(tree.clone());
+        // What it cannot do is seen.
+        let _ = subject.recover(&disk);
+        let log = disk.snapshot().1;
+        if log.iter().any(|record| !record.effects().is_empty()) {
+            recovered += all.visit(&tree, &log, None, &mut |_, tree| look(marks, tree))?;
         }
     }
     Some([own, restarted, failed, recovered])
@@ -223,15 +230,19 @@ fn compare_proof(
     subject: &Scripted,
     model: &dyn PersistenceModel,
     loss: Loss,
+    recovers_always: bool,
 ) -> Result<Option<[usize; 4]>, TestCaseError> {
     let run = Run::of(subject).unwrap();
     let mut seen = BTreeSet::new();
     let mut look = |marks: usize, tree: &Tree| {
         seen.extend(subject.looks.iter().map(|how| subject.see((marks, *how), tree.clone())));
     };
-    let Some(numbers) = visit_all(subject, &run, model, loss, &mut look) else { return Ok(None) };
+    let Some(numbers) = visit_all(subject, &run, (model, loss), recovers_always, &mut look) else { return Ok(None) };
     subject.seen.lock().unwrap().clear();
-    let proof = prove(subject, &run, setting(model, loss), Limits::default()).unwrap();
+    let limits = Limits { later_recoveries: if recovers_always { 10_000 } else { 0 }, ..Limits::default() };
+    let proof = prove(subject, &run, setting(model, loss), limits).unwrap();
+    // There may be none to cut.
+    prop_assert!(proof.recovers_always || !recovers_always);
     let lazy = subject.seen.lock().unwrap().clone();
     let what = format!("{} {}", model.name(), loss.name());
     prop_assert_eq!(lazy.difference(&seen).next(), None, "{}: only the prover sees it", what);
@@ -253,7 +264,7 @@ fn compare_proofs(run: &str, recovery: &str, restart: &str, tally: &Tally) -> Re
             let (run, recovery, restart) = (run.to_owned(), recovery.to_owned(), restart.to_owned());
             let looks = &[Look::Everything, Look::SomePaths];
             let subject = Scripted { run, recovery, restart, vouched, looks, seen: Mutex::default() };
-            tally.add(loss, compare_proof(&subject, model, loss)?);
+            tally.add(loss, compare_proof(&subject, model, loss, tally.recovers_always)?);
         }
     }
     Ok(())
@@ -263,6 +274,8 @@ fn compare_proofs(run: &str, recovery: &str, restart: &str, tally: &Tally) -> Re
 /// it, or the power did not fail; and how many were too large.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Whether recovery is cut after restarts and failed syncs too: that makes many.
+    recovers_always: bool,
     compared: Cell<u32>,
     recovered: Cell<u32>,
     failed: Cell<u32>,
@@ -288,7 +301,7 @@ fn proofs_cover_what_enumeration_visits() {
     let inputs = (script(4), script(3), script(2));
     check("lazy_proof", 40, &inputs, |(run, recovery, restart)| compare_proofs(&run, &recovery, &restart, &tally));
     println!("{tally:?}");
-    let Tally { compared, recovered, failed, otherwise, skipped } = tally;
+    let Tally { compared, recovered, failed, otherwise, skipped, .. } = tally;
     assert!(recovered.get() > 100 && compared > skipped && failed.get() > 50 && otherwise.get() > 100);
 }
 
@@ -345,4 +358,19 @@ fn syncs_that_fail_are_covered() {
     }
     println!("{tally:?}");
     assert!(tally.failed.get() > 60, "{tally:?}");
+}
+
+/// A restart, or a sync that fails, then a crash, and one more in the recovery from that.
+#[test]
+fn recoveries_after_restarts_and_failed_syncs_are_covered() {
+    let tally = Tally { recovers_always: true, ..Tally::default() };
+    for (run, recovery, restart) in [
+        ("append a 600 E; rename a e/b", "mkdir g; append e/b 3 R", "link e/b a"),
+        ("create e/a; fsync e; unlink d/b", "rename e/a a; unlink d/b", "append e/a 5 F"),
+        ("write a 0 71 E; fsync a", "truncate a 5; unlink e/a; append a 3 S", "create e/a"),
+    ] {
+        compare_proofs(run, recovery, restart, &tally).unwrap();
+    }
+    println!("{tally:?}");
+    assert!(tally.recovered.get() > 40, "{tally:?}");
 }

@@ -52,7 +52,7 @@ fn scenario(steps: &str, opening: &str, retries: bool) -> Scenario {
 fn scenarios_break_what_they_break_state_by_state() {
     let inputs = (script(4), script(2), any::<bool>(), 0..ALL.len());
     let (compared, broken) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    check("lazy_scenarios", 150, &inputs, |(steps, opening, retries, model)| {
+    check("lazy_scenarios", 100, &inputs, |(steps, opening, retries, model)| {
         let subject = scenario(&steps, &opening, retries);
         let run = Run::of(&subject).unwrap();
         for loss in [Loss::PowerCut, Loss::ProcessCrash] {
@@ -63,10 +63,12 @@ fn scenarios_break_what_they_break_state_by_state() {
                     plain.extend(seen.into_iter().filter(|o| o.violation.is_some()).map(|o| o.invariant));
                 }
             };
-            if visit_all(&subject, &run, ALL[model], loss, &mut look).is_none() {
+            if visit_all(&subject, &run, (ALL[model], loss), false, &mut look).is_none() {
                 continue;
             }
-            let proof = prove(&subject, &run, setting(ALL[model], loss), Limits::default()).unwrap();
+            let proof =
+                prove(&subject, &run, setting(ALL[model], loss), Limits { later_recoveries: 0, ..Limits::default() })
+                    .unwrap();
             let lazy: BTreeSet<&str> = proof.findings.into_keys().collect();
             prop_assert_eq!(&lazy, &plain, "{} {}", ALL[model].name(), loss.name());
             compared.set(compared.get() + 1);
@@ -76,5 +78,5 @@ fn scenarios_break_what_they_break_state_by_state() {
     });
     let (compared, broken) = (compared.get(), broken.get());
     println!("{compared} compared, {broken} invariants broken");
-    assert!(compared > 100 && broken > compared && broken < compared * INVARIANTS.len() / 2, "{compared} {broken}");
+    assert!(compared > 60 && broken > compared && broken < compared * INVARIANTS.len() / 2, "{compared} {broken}");
 }

@@ -77,6 +77,8 @@ pub struct Cell {
     /// Where there are two clients: which of their orders that covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interleavings: Option<Interleavings>,
+    /// Whether, of recoveries that are cut, those after a restart or a failed sync are covered as well.
+    pub recovers_always: bool,
     /// Whether the numbers of crash states are exact; else there are at most so many.
     pub is_counted: bool,
     /// How often a probe or a recovery ran; all other verdicts follow from these.

@@ -30,6 +30,7 @@ pub(crate) fn cell(strategy: &str, model: &'static str, workload: &str, broken: 
         restart_states: "20".to_owned(),
         failed_sync_states: "5".to_owned(),
         recovery_states: "3".to_owned(),
+        recovers_always: false,
         coverage: Coverage::Exhaustive,
         interleavings: None,
         is_counted: true,

@@ -112,6 +112,7 @@ pub fn prove_all<S: Subject>(
         restart_states: Count::default(),
         failed_sync_states: Count::default(),
         recovery_states: Count::default(),
+        recovers_always: false,
         evaluated: BTreeMap::new(),
         violations: BTreeMap::new(),
         findings: BTreeMap::new(),

@@ -8,7 +8,8 @@
 //!
 //! What is covered (`stage`): all cuts of the workload; for each place at which the process may crash, all cuts of
 //! what it does after its restart; for each of its syncs, all cuts of what it does once that has failed; all cuts of
-//! each way in which recovery may run after a crash of the workload.
+//! each way in which recovery may run after a crash of the workload, and, where these are few, after a crash that comes
+//! after a restart or a failed sync ([`Proof::recovers_always`]).
 
 mod judge;
 mod recovery;
@@ -46,6 +47,8 @@ pub struct Proof<P> {
     pub failed_sync_states: Count,
     /// The same during recovery: what a first crash left, and what a second one did of what recovery did.
     pub recovery_states: Count,
+    /// Whether recovery was cut after each of these, and not after a crash of the workload alone.
+    pub recovers_always: bool,
     /// In how many families of crash states each invariant was looked at. A family is what one probe cannot tell apart.
     pub evaluated: BTreeMap<&'static str, u64>,
     /// In how many of these each was broken.
@@ -86,13 +89,16 @@ pub struct Limits {
     pub executions: u64,
     /// Runs of recovery: each of its ways is an execution of its own.
     pub recoveries: u64,
+    /// Ways in which recovery may run after restarts and failed syncs, if after each in as many as after all crashes of the
+    /// workload: where they are not fewer than this, only recoveries from crashes of the workload are cut.
+    pub later_recoveries: usize,
     /// Whether each sync of the workload fails as well, before the crash.
     pub failed_syncs: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { executions: 50_000, recoveries: 5_000, failed_syncs: true }
+        Self { executions: 50_000, recoveries: 5_000, later_recoveries: 500, failed_syncs: true }
     }
 }
 
@@ -105,14 +111,24 @@ pub fn prove<S: Subject>(
 ) -> Result<Proof<S::Probe>, NoProof> {
     let own = Stage::of(run, setting);
     let library = Arc::new(own.space.library());
-    let (recoveries, recovery_executions) =
+    let (recoveries, mut recovery_executions) =
         recovery::stages(subject, &own, setting, &library, limits.recoveries).ok_or(NoProof::TooMany)?;
     let restarts: Vec<Stage> =
         restart_points(run, setting).par_iter().map(|cut| Stage::of(&run.restarted(subject, *cut), setting)).collect();
     let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
     let failed = syncs.par_iter().filter_map(|sync| Some(Stage::of(&run.failing(subject, *sync)?, setting)));
     let failed: Vec<Stage> = failed.collect();
+    let others = restarts.len() + failed.len();
     let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).chain(failed).collect();
+    let (first, others) = stages.split_at(stages.len() - others);
+    let few = (first.len() - 1) * others.len() < limits.later_recoveries;
+    let later = |run: &Stage| recovery::stages(subject, run, setting, &library, limits.recoveries);
+    let later: Option<Vec<_>> = if few { others.par_iter().map(later).collect() } else { None };
+    let recovers_always = later.is_some();
+    for (later, executions) in later.into_iter().flatten() {
+        recovery_executions += executions;
+        stages.extend(later);
+    }
     let sizes: Vec<Count> = stages.par_iter().map(Stage::count).collect();
     let mut plan = Plan::new();
     stages.iter_mut().for_each(|stage| stage.look(subject, &mut plan));
@@ -131,6 +147,7 @@ pub fn prove<S: Subject>(
         restart_states: Count::default(),
         failed_sync_states: Count::default(),
         recovery_states: Count::default(),
+        recovers_always,
         evaluated: all.evaluated,
         violations: all.violations,
         findings: BTreeMap::new(),

@@ -91,7 +91,13 @@ fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Sta
     let changes = recovery.records().iter().flat_map(|record| record.effects()).map(Effect::changes);
     Stage {
         changed: changes.collect(),
-        kind: Kind::Recovery { workload: own.space.clone(), recovery: Arc::new(recovery), layers },
+        kind: Kind::Recovery {
+            restarted_at: own.restarted_at(),
+            failed_sync: own.failed_sync(),
+            workload: own.space.clone(),
+            recovery: Arc::new(recovery),
+            layers,
+        },
         regions: regions.iter().map(lifted).collect(),
         space: Arc::new(space),
         intervals,

@@ -21,8 +21,12 @@ pub(super) enum Kind {
     Restarted(Cut),
     /// The workload's, of which that sync failed.
     Failed(FailedSync),
-    /// A recovery's from a crash of the workload.
+    /// A recovery's from a crash of the workload, however that had gone.
     Recovery {
+        /// Where the process had crashed before, and was restarted.
+        restarted_at: Option<Cut>,
+        /// The sync that had failed before.
+        failed_sync: Option<FailedSync>,
         /// The workload's space.
         workload: Arc<Space>,
         /// The recovery's, on one of the states that it runs on.
@@ -169,7 +173,7 @@ impl Stage {
     /// What was lost at a place of which these survived: of the workload, and of the recovery if that was cut.
     pub(super) fn lost(&self, place: Place, survivors: &Bits) -> (Vec<AtomId>, Option<(Cut, Vec<AtomId>)>) {
         match (&self.kind, place.in_recovery) {
-            (Kind::Recovery { workload, recovery, layers }, Some(cut)) => {
+            (Kind::Recovery { workload, recovery, layers, .. }, Some(cut)) => {
                 let (first, second) = layers.part(survivors);
                 let second = minimise::lost(recovery, cut, &second);
                 (minimise::lost(workload, place.cut, &first), Some((cut, second)))
@@ -178,10 +182,10 @@ impl Stage {
         }
     }
 
-    /// Whether a reader that asks no more than this, of what the first crash left, is told the same after a recovery that
-    /// was cut: that changed nothing of what is asked.
+    /// Whether a reader that asks no more than this, of what a crash of the workload left, is told the same after a recovery
+    /// from that which was cut: it changed nothing of what is asked.
     pub(super) fn recovery_changes_none_of(&self, asks: &BTreeSet<Ask<Ino>>) -> bool {
-        let Kind::Recovery { workload, .. } = &self.kind else { return false };
+        let Kind::Recovery { workload, restarted_at: None, failed_sync: None, .. } = &self.kind else { return false };
         let first = workload.atoms().len();
         let is_changed = |ask| self.space.decides(ask).is_some_and(|atoms| atoms.iter().any(|id| *id >= first));
         !asks.iter().filter(|ask| self.changed.contains(&ask.about())).any(is_changed)
@@ -197,18 +201,26 @@ impl Stage {
         of.iter().map(|at| self.places[*at as usize].marks).collect()
     }
 
-    /// Whether it is the workload's, that went another way from somewhere on.
+    /// Whether the workload went another way from somewhere on.
     pub(super) fn is_another_run(&self) -> bool {
-        matches!(self.kind, Kind::Restarted(_) | Kind::Failed(_))
+        self.restarted_at().is_some() || self.failed_sync().is_some()
     }
 
     /// The sync that had failed before.
     pub(super) fn failed_sync(&self) -> Option<FailedSync> {
-        if let Kind::Failed(sync) = self.kind { Some(sync) } else { None }
+        match self.kind {
+            Kind::Failed(sync) => Some(sync),
+            Kind::Recovery { failed_sync, .. } => failed_sync,
+            Kind::Own | Kind::Restarted(_) => None,
+        }
     }
 
     /// Where the process had crashed before.
     pub(super) fn restarted_at(&self) -> Option<Cut> {
-        if let Kind::Restarted(cut) = self.kind { Some(cut) } else { None }
+        match self.kind {
+            Kind::Restarted(cut) => Some(cut),
+            Kind::Recovery { restarted_at, .. } => restarted_at,
+            Kind::Own | Kind::Failed(_) => None,
+        }
     }
 }
