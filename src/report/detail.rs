@@ -14,22 +14,6 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         cell.strategy, cell.model, cell.workload, document.loss, document.seed
     );
     let states = |text: &str| format!("{}{}", if cell.is_counted { "" } else { "at most " }, magnitude(text));
-    let coverage = match cell.coverage {
-        Coverage::Proved => format!(
-            "proved: every crash state,{} and in recovery from {}, by {} executions",
-            if cell.interleavings.is_some() { "" } else { " after a restart or a failed sync too," },
-            if cell.recovers_always { "each of these" } else { "a first crash" },
-            grouped(cell.executions)
-        ),
-        Coverage::Exhaustive => {
-            "exhaustive: every crash state of the workload; a sample after a restart and in recovery".to_owned()
-        }
-        Coverage::Sampled => format!(
-            "sampled, at most {} states: small losses first, then by chance from seed {}",
-            grouped(document.budget),
-            document.seed
-        ),
-    };
     let mut line = |label: &str, value: &str| {
         let _ = writeln!(out, "{label:<18}{value}");
     };
@@ -51,7 +35,7 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         line("if a sync fails", &states(&cell.failed_sync_states));
     }
     line("during recovery", &states(&cell.recovery_states));
-    line("coverage", &coverage);
+    line("coverage", &coverage(document, cell));
     if let Some(seconds) = cell.seconds {
         line("seconds", &format!("{seconds:.3}"));
     }
@@ -82,4 +66,24 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
         let _ = writeln!(out, "\nnothing found");
     }
     out
+}
+
+/// How much of what there is was looked at.
+fn coverage(document: &Document, cell: &Cell) -> String {
+    match cell.coverage {
+        Coverage::Proved => format!(
+            "proved: every crash state,{} and in recovery from {}, by {} executions",
+            if cell.interleavings.is_some() { "" } else { " after a restart or a failed sync too," },
+            if cell.recovers_always { "each of these" } else { "a first crash" },
+            grouped(cell.executions)
+        ),
+        Coverage::Exhaustive => {
+            "exhaustive: every crash state of the workload; a sample after a restart and in recovery".to_owned()
+        }
+        Coverage::Sampled => format!(
+            "sampled, at most {} states: small losses first, then by chance from seed {}",
+            grouped(document.budget),
+            document.seed
+        ),
+    }
 }
