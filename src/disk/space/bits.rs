@@ -1,15 +1,20 @@
 //! Sets of atoms, one bit each.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::AtomId;
+
+/// Words that a set holds in place: the sets of most logs are cloned without an allocation.
+const WORDS_IN_PLACE: usize = 6;
 
 /// A set of atoms.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Bits(Vec<u64>);
+pub struct Bits(SmallVec<[u64; WORDS_IN_PLACE]>);
 
 impl Bits {
     /// The empty set, with room for `n` atoms.
     pub fn new(n: usize) -> Self {
-        Self(vec![0; n.div_ceil(64)])
+        Self(smallvec![0; n.div_ceil(64)])
     }
 
     /// Adds an atom.
@@ -45,6 +50,16 @@ impl Bits {
     /// Whether all of this is in `other`.
     pub fn within(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
+    }
+
+    /// Whether `a` or `b` has each atom of the set.
+    pub(super) fn within_either(&self, a: &Self, b: &Self) -> bool {
+        self.0.iter().zip(&a.0).zip(&b.0).all(|((s, a), b)| s & !(a | b) == 0)
+    }
+
+    /// Whether the set has each atom that `a` and `b` have both.
+    pub(super) fn has_all_common(&self, a: &Self, b: &Self) -> bool {
+        self.0.iter().zip(&a.0).zip(&b.0).all(|((s, a), b)| a & b & !s == 0)
     }
 
     /// Whether this and `other` have nothing in common.

@@ -107,7 +107,17 @@ impl Counter<'_> {
         let mut sum = BigUint::ZERO;
         while let Some(first) = intervals.pop() {
             sum += self.ideals(&between(&first))?;
-            let common: Vec<Family> = intervals.iter().filter_map(|other| intersection(&first, other)).collect();
+            let mut common: Vec<Family> = Vec::new();
+            // The nearest first: mostly what lies further away lies within what they have in common.
+            for other in intervals.iter().rev() {
+                let is_within = |known: &Family| {
+                    known.forced.within_either(&first.forced, &other.forced)
+                        && known.allowed.has_all_common(&first.allowed, &other.allowed)
+                };
+                if !common.iter().any(is_within) {
+                    common.extend(intersection(&first, other));
+                }
+            }
             if !common.is_empty() {
                 sum -= self.union(common)?;
             }
@@ -135,19 +145,16 @@ impl Counter<'_> {
         let mut component = Bits::new(self.order.below.len());
         component.insert(first);
         let mut to_visit = vec![first];
-        let mut neighbours = Vec::new();
+        let (mut atoms, mut fewest_near) = (0, usize::MAX);
         while let Some(id) = to_visit.pop() {
-            let near = self.comparable(id, part);
-            neighbours.push(near.len());
-            for other in near.iter() {
-                if !component.contains(other) {
-                    component.insert(other);
-                    to_visit.push(other);
-                }
-            }
+            let mut near = self.comparable(id, part);
+            atoms += 1;
+            fewest_near = fewest_near.min(near.len());
+            near.subtract(&component);
+            to_visit.extend(near.iter());
+            component.union(&near);
         }
-        let atoms = neighbours.len();
-        let is_chain = neighbours.iter().all(|near| *near == atoms);
+        let is_chain = fewest_near == atoms;
         // What is tied goes together, and counts once.
         let len = is_chain.then(|| component.iter().filter(|id| self.is_first(*id)).count());
         (component, len)
@@ -162,7 +169,9 @@ impl Counter<'_> {
 
     /// Whether no atom with a smaller number is tied to this one.
     fn is_first(&self, id: AtomId) -> bool {
-        self.order.below[id].iter().all(|other| other >= id || !self.order.below[other].contains(id))
+        let mut tied = self.order.below[id].clone();
+        tied.intersect(&self.order.above[id]);
+        tied.first() == Some(id)
     }
 
     fn of_component(&mut self, component: Bits) -> Result<BigUint, GaveUp> {

@@ -16,7 +16,7 @@ pub(super) fn mix(a: u64, b: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-pub(super) fn mix_wide(name: u64, child: u128) -> u128 {
+pub(crate) fn mix_wide(name: u64, child: u128) -> u128 {
     let (low, high) = (child as u64, (child >> 64) as u64);
     let a = mix(mix(name, low), high);
     let b = mix(mix(low ^ 0x5851_F42D_4C95_7F2D, high), name);

@@ -16,6 +16,7 @@ mod find;
 mod hash;
 mod layer;
 mod region;
+mod sight;
 mod view;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,11 @@ pub use atom::{Atom, AtomId, Piece};
 pub use bits::Bits;
 pub use branch::Branching;
 pub use count::Count;
+pub(crate) use hash::mix_wide;
 use hash::sector_hash;
 pub use layer::Layers;
 pub use region::{Order, Region};
+pub use sight::Sight;
 pub use view::{TreeHasher, View};
 
 /// Byte with which blocks are filled that were allocated and never written, where a model shows stale bytes. Not

@@ -4,13 +4,15 @@
 //! come first: a recovery that changes nothing of what the probe asked there tells it nothing new, and is passed over
 //! (what it asks next depends on the replies alone, and these are the same). Restarts and failed syncs leave trees that
 //! have little in common, so they are visited some at a time, each time with what is known of all other stages alone:
-//! what is said does not depend on how many are visited at once.
+//! what is said does not depend on how many are visited at once. Most of them look to a probe like one before, and are
+//! not walked again ([`Alike`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::alike::Alike;
 use super::stage::Stage;
 use super::trie::Trie;
 use super::walk::{Ground, Part, Walk};
@@ -39,29 +41,49 @@ impl<P> Found<P> {
     }
 }
 
-/// What a probe saw.
-pub(super) struct Verdicts<P> {
+/// In how many families of crash states each invariant was looked at, and in how many it was broken.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
     pub(super) evaluated: BTreeMap<&'static str, u64>,
     pub(super) violations: BTreeMap<&'static str, u64>,
+}
+
+impl Seen {
+    fn merge(&mut self, other: &Self) {
+        let add = |to: &mut BTreeMap<&'static str, u64>, from: &BTreeMap<&'static str, u64>| {
+            from.iter().for_each(|(name, n)| *to.entry(name).or_default() += n);
+        };
+        add(&mut self.evaluated, &other.evaluated);
+        add(&mut self.violations, &other.violations);
+    }
+}
+
+/// What a probe did on the stages before.
+#[derive(Clone, Default)]
+struct Memory {
+    trie: Trie<Vec<Observation>>,
+    alike: Alike<Seen>,
+    /// The invariants of which there is a finding in the run itself: it is smaller than any of another run.
+    shown: BTreeSet<&'static str>,
+}
+
+/// What a probe saw.
+pub(super) struct Verdicts<P> {
+    pub(super) seen: Seen,
     pub(super) found: BTreeMap<&'static str, Found<P>>,
     pub(super) executions: u64,
 }
 
 impl<P> Default for Verdicts<P> {
     fn default() -> Self {
-        let (evaluated, violations, found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { evaluated, violations, found, executions: 0 }
+        Self { seen: Seen::default(), found: BTreeMap::new(), executions: 0 }
     }
 }
 
 impl<P> Verdicts<P> {
     /// Adds what was seen elsewhere, later.
     pub(super) fn merge(&mut self, other: Self) {
-        let add = |to: &mut BTreeMap<&'static str, u64>, from: BTreeMap<&'static str, u64>| {
-            from.into_iter().for_each(|(name, n)| *to.entry(name).or_default() += n);
-        };
-        add(&mut self.evaluated, other.evaluated);
-        add(&mut self.violations, other.violations);
+        self.seen.merge(&other.seen);
         other.found.into_values().for_each(|found| found.offer(&mut self.found));
         self.executions += other.executions;
     }
@@ -89,10 +111,14 @@ impl<'a, S: Subject> Judge<'a, S> {
     /// Looks; `None` if the probe would have to run more than `most` times at a time.
     pub(super) fn judge(self, stages: &[Stage], most: u64) -> Option<Verdicts<S::Probe>> {
         let (at, restarts) = self.at.split_at(self.at.partition_point(|(at, _)| !stages[*at].is_another_run()));
-        let mut trie = Trie::default();
-        let mut verdicts = self.look(stages, at, &mut trie, most)?;
-        let parts: Option<Vec<Verdicts<S::Probe>>> =
-            restarts.par_chunks(RESTARTS_AT_A_TIME).map(|at| self.look(stages, at, &mut trie.clone(), most)).collect();
+        let mut memory = Memory::default();
+        let mut verdicts = self.look(stages, at, &mut memory, most)?;
+        let of_the_run = verdicts.found.iter().filter(|(_, found)| found.finding.size().0 == 0);
+        memory.shown = of_the_run.map(|(invariant, _)| *invariant).collect();
+        let parts: Option<Vec<Verdicts<S::Probe>>> = restarts
+            .par_chunks(RESTARTS_AT_A_TIME)
+            .map(|at| self.look(stages, at, &mut memory.clone(), most))
+            .collect();
         parts?.into_iter().for_each(|part| verdicts.merge(part));
         Some(verdicts)
     }
@@ -101,50 +127,75 @@ impl<'a, S: Subject> Judge<'a, S> {
         &self,
         stages: &[Stage],
         at: &[(usize, Arc<[u32]>)],
-        trie: &mut Trie<Vec<Observation>>,
+        memory: &mut Memory,
         most: u64,
     ) -> Option<Verdicts<S::Probe>> {
         let mut verdicts = Verdicts::default();
-        let mut own: Option<(BTreeSet<Ask<Ino>>, BTreeSet<usize>)> = None;
+        let mut own: Option<(Vec<Ask<Ino>>, BTreeSet<usize>)> = None;
         for (at, of) in at {
             let stage = &stages[*at];
-            let is_known = |(asks, marks): &(BTreeSet<_>, BTreeSet<_>)| {
+            let is_known = |(asks, marks): &(Vec<_>, BTreeSet<_>)| {
                 stage.recovery_changes_none_of(asks) && stage.marks(of).is_subset(marks)
             };
             if own.as_ref().is_some_and(is_known) {
                 continue;
             }
-            let ground = Ground { space: &stage.space, intervals: &stage.intervals, of, regions: &stage.regions };
-            let run = |view: &View<'_>| {
-                let disk = SimFs::transcribed(view.tree(), stage.space.clone(), self.library.clone(), false);
-                (self.subject.evaluate(self.probe, &disk), disk.asks())
-            };
-            let end = |seen: &Vec<Observation>, parts: &[Part]| {
-                for observation in seen {
-                    *verdicts.evaluated.entry(observation.invariant).or_default() += 1;
-                    if observation.violation.is_some() {
-                        *verdicts.violations.entry(observation.invariant).or_default() += 1;
-                        if let Some(found) = self.smallest(*at, stage, &ground, observation, parts, &verdicts.found) {
-                            found.offer(&mut verdicts.found);
-                        }
-                    }
-                }
-            };
-            let mut walk = Walk::new(&ground, trie, run, end);
-            if stage.is_own() {
-                walk = walk.noting();
+            let ground = stage.ground(of);
+            let is_recovery = stage.is_recovery();
+            if !is_recovery
+                && let Some(seen) = memory.alike.find(&ground)
+                && seen.violations.keys().all(|invariant| memory.shown.contains(invariant))
+            {
+                verdicts.seen.merge(seen);
+                continue;
             }
-            let came_to_all = walk.all(most.saturating_sub(verdicts.executions));
-            let executions = walk.executions;
-            if stage.is_own() {
-                own = Some((walk.into_asks(), stage.marks(of)));
-            }
+            let most = most.saturating_sub(verdicts.executions);
+            let (seen, executions, asks) = self.walk(*at, stage, &ground, memory, most, &mut verdicts.found)?;
+            verdicts.seen.merge(&seen);
             verdicts.executions += executions;
-            if !came_to_all {
-                return None;
+            if !is_recovery {
+                memory.alike.insert(&ground, &asks, seen);
+            }
+            if stage.is_own() {
+                own = Some((asks, stage.marks(of)));
             }
         }
         Some(verdicts)
+    }
+
+    /// Looks at all states of a stage.
+    fn walk(
+        &self,
+        at: usize,
+        stage: &Stage,
+        ground: &Ground<'_>,
+        memory: &mut Memory,
+        most: u64,
+        found: &mut BTreeMap<&'static str, Found<S::Probe>>,
+    ) -> Option<(Seen, u64, Vec<Ask<Ino>>)> {
+        let mut counts = Seen::default();
+        let run = |view: &View<'_>| {
+            let disk = SimFs::transcribed(view.tree(), stage.space.clone(), self.library.clone(), false);
+            (self.subject.evaluate(self.probe, &disk), disk.asks())
+        };
+        let end = |seen: &Vec<Observation>, parts: &[Part]| {
+            for observation in seen {
+                *counts.evaluated.entry(observation.invariant).or_default() += 1;
+                if observation.violation.is_some() {
+                    *counts.violations.entry(observation.invariant).or_default() += 1;
+                    if let Some(finding) = self.smallest(at, stage, ground, observation, parts, found) {
+                        finding.offer(found);
+                    }
+                }
+            }
+        };
+        let mut walk = Walk::new(ground, &mut memory.trie, run, end);
+        if !stage.is_recovery() {
+            walk = walk.noting();
+        }
+        let came_to_all = walk.all(most);
+        let (executions, asks) = (walk.executions, walk.into_asks());
+        came_to_all.then_some((counts, executions, asks))
     }
 
     /// The smallest finding among the states that a verdict is about, if it is smaller than what is known.

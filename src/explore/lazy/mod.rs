@@ -11,6 +11,7 @@
 //! each way in which recovery may run after a crash of the workload, and, where these are few, after a crash that comes
 //! after a restart or a failed sync ([`Proof::recovers_always`]).
 
+mod alike;
 mod judge;
 mod recovery;
 mod stage;
@@ -32,7 +33,7 @@ use crate::disk::space::{Count, Space, View};
 use judge::{Judge, Verdicts};
 use stage::{Kind, Plan, Stage};
 use trie::Trie;
-use walk::{Ground, Part, Under, Walk};
+use walk::{Columns, Ground, Part, Under, Walk};
 
 /// What an exact exploration saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,8 +149,8 @@ pub fn prove<S: Subject>(
         failed_sync_states: Count::default(),
         recovery_states: Count::default(),
         recovers_always,
-        evaluated: all.evaluated,
-        violations: all.violations,
+        evaluated: all.seen.evaluated,
+        violations: all.seen.violations,
         findings: BTreeMap::new(),
         executions: recovery_executions + all.executions,
     };
@@ -215,7 +216,8 @@ pub fn outcomes<T: Clone + Ord>(
     let library = Arc::new(space.library());
     let regions = [Under::none(space, families.len())];
     let all: Vec<u32> = (0..families.len() as u32).collect();
-    let ground = Ground { space, intervals: families, of: &all, regions: &regions };
+    let columns = Columns::of(families, space.atoms().len());
+    let ground = Ground { space, intervals: families, columns: &columns, of: &all, regions: &regions };
     let run = |view: &View<'_>| {
         let disk = SimFs::transcribed(view.tree(), space.clone(), library.clone(), false);
         (read(&disk), disk.asks())

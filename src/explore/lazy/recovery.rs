@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::stage::{Kind, Place, Stage};
 use super::trie::Trie;
-use super::walk::{Ground, Part, Under, Walk};
+use super::walk::{Columns, Part, Under, Walk};
 use crate::disk::SimFs;
 use crate::disk::crash;
 use crate::disk::effect::{Effect, Record};
@@ -35,7 +35,7 @@ pub(super) fn stages<S: Subject>(
     most: u64,
 ) -> Option<(Vec<Stage>, u64)> {
     let all: Vec<u32> = (0..own.intervals.len() as u32).collect();
-    let ground = Ground { space: &own.space, intervals: &own.intervals, of: &all, regions: &own.regions };
+    let ground = own.ground(&all);
     let run = |view: &View<'_>| {
         let tree = view.tree();
         let disk = SimFs::transcribed(tree.clone(), own.space.clone(), library.clone(), true);
@@ -99,6 +99,7 @@ fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Sta
             layers,
         },
         regions: regions.iter().map(lifted).collect(),
+        columns: Columns::of(&intervals, space.atoms().len()),
         space: Arc::new(space),
         intervals,
         places,

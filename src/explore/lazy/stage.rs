@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::walk::Under;
+use super::walk::{Columns, Ground, Under};
 use crate::disk::crash;
 use crate::disk::effect::Cut;
 use crate::disk::model::Family;
@@ -57,6 +57,7 @@ pub(super) struct Stage {
     /// The crash states: what of these intervals is in a region. No two regions have a state in common.
     pub(super) intervals: Vec<Family>,
     pub(super) regions: Vec<Under>,
+    pub(super) columns: Columns,
     /// Of each interval, where the machine stopped.
     pub(super) places: Vec<Place>,
     /// The inodes that a recovery changed; not known of others.
@@ -137,7 +138,14 @@ impl Stage {
             (None, None) => Kind::Own,
         };
         let regions = vec![Under::none(&space, intervals.len())];
-        Self { kind, regions, space, intervals, places, changed: BTreeSet::new(), probes: Vec::new() }
+        let columns = Columns::of(&intervals, space.atoms().len());
+        Self { kind, regions, columns, space, intervals, places, changed: BTreeSet::new(), probes: Vec::new() }
+    }
+
+    /// These of its intervals, to be walked over.
+    pub(super) fn ground<'a>(&'a self, of: &'a [u32]) -> Ground<'a> {
+        let Self { space, intervals, columns, regions, .. } = self;
+        Ground { space, intervals, columns, of, regions }
     }
 
     /// Lets the probes for each number of marks look at what they are for.
@@ -184,7 +192,7 @@ impl Stage {
 
     /// Whether a reader that asks no more than this, of what a crash of the workload left, is told the same after a recovery
     /// from that which was cut: it changed nothing of what is asked.
-    pub(super) fn recovery_changes_none_of(&self, asks: &BTreeSet<Ask<Ino>>) -> bool {
+    pub(super) fn recovery_changes_none_of(&self, asks: &[Ask<Ino>]) -> bool {
         let Kind::Recovery { workload, restarted_at: None, failed_sync: None, .. } = &self.kind else { return false };
         let first = workload.atoms().len();
         let is_changed = |ask| self.space.decides(ask).is_some_and(|atoms| atoms.iter().any(|id| *id >= first));
@@ -194,6 +202,11 @@ impl Stage {
     /// Whether it is the workload's, without any crash before.
     pub(super) fn is_own(&self) -> bool {
         matches!(self.kind, Kind::Own)
+    }
+
+    /// Whether it is a recovery's: its states are under conditions.
+    pub(super) fn is_recovery(&self) -> bool {
+        matches!(self.kind, Kind::Recovery { .. })
     }
 
     /// At which numbers of marks these intervals lie.

@@ -10,17 +10,36 @@ use std::sync::Arc;
 
 use super::trie::{At, Met, Trie};
 use crate::disk::model::Family;
-use crate::disk::space::{Ask, AtomId, Bits, Branching, Region, Reply, Space, View};
+use crate::disk::space::{Ask, AtomId, Bits, Branching, Region, Reply, Space, View, mix_wide};
 use crate::disk::tree::Ino;
 
 /// What is walked over.
 pub(super) struct Ground<'a> {
     pub(super) space: &'a Space,
     pub(super) intervals: &'a [Family],
+    /// The same, by atoms.
+    pub(super) columns: &'a Columns,
     /// The intervals whose states are walked, by number, ascending.
     pub(super) of: &'a [u32],
     /// The conditions: each state that is walked is under one of them.
     pub(super) regions: &'a [Under],
+}
+
+/// Of each atom, the intervals that allow it and those that force it.
+#[derive(Debug)]
+pub(super) struct Columns(Vec<(Bits, Bits)>);
+
+impl Columns {
+    /// Those of `intervals`, which are about so many atoms.
+    pub(super) fn of(intervals: &[Family], atoms: usize) -> Self {
+        let none = Bits::new(intervals.len());
+        let mut columns = vec![(none.clone(), none); atoms];
+        for (at, interval) in intervals.iter().enumerate() {
+            interval.allowed.iter().for_each(|id| columns[id].0.insert(at));
+            interval.forced.iter().for_each(|id| columns[id].1.insert(at));
+        }
+        Self(columns)
+    }
 }
 
 /// A condition, and the intervals that have states under it, ascending.
@@ -53,35 +72,56 @@ pub(super) struct Part {
 
 /// The intervals under one condition, by what is alike.
 struct Classes {
-    /// Ascending, and by their first intervals.
-    alike: Vec<Vec<u32>>,
+    /// Sets of intervals, by their first ones.
+    alike: Vec<Bits>,
     /// How many questions told them apart.
     as_of: usize,
 }
 
 impl Classes {
+    /// Nothing tells these apart yet, of so many intervals.
+    fn of(within: &[u32], intervals: usize) -> Self {
+        let mut class = Bits::new(intervals);
+        within.iter().for_each(|at| class.insert(*at as usize));
+        Self { alike: if within.is_empty() { Vec::new() } else { vec![class] }, as_of: 0 }
+    }
+
     /// Tells apart what these atoms tell apart.
-    fn refine(&mut self, intervals: &[Family], atoms: &[AtomId]) {
-        for id in atoms {
-            let status = |at: u32| {
-                let interval = &intervals[at as usize];
-                usize::from(interval.allowed.contains(*id)) + usize::from(interval.forced.contains(*id))
-            };
+    fn refine(&mut self, columns: &Columns, atoms: &[AtomId]) {
+        for (allowed, forced) in atoms.iter().map(|id| &columns.0[*id]) {
             for at in 0..self.alike.len() {
-                if self.alike[at].iter().all(|member| status(*member) == status(self.alike[at][0])) {
+                let class = &self.alike[at];
+                let are_out = class.is_disjoint(allowed);
+                let are_free = class.within(allowed) && class.is_disjoint(forced);
+                if are_out || are_free || class.within(forced) {
                     continue;
                 }
-                let mut parts: [Vec<u32>; 3] = Default::default();
-                std::mem::take(&mut self.alike[at]).into_iter().for_each(|member| parts[status(member)].push(member));
-                self.alike.extend(parts.into_iter().filter(|part| !part.is_empty()));
+                let [mut out, mut free, mut kept] = [class.clone(), class.clone(), class.clone()];
+                out.subtract(allowed);
+                free.intersect(allowed);
+                free.subtract(forced);
+                kept.intersect(forced);
+                let mut parts = [out, free, kept].into_iter().filter(|part| !part.is_empty());
+                self.alike[at] = parts.next().unwrap_or_default();
+                self.alike.extend(parts);
             }
-            self.alike.retain(|class| !class.is_empty());
         }
-        self.alike.sort_unstable_by_key(|class| class[0]);
+        self.alike.sort_unstable_by_key(Bits::first);
     }
 }
 
 impl Ground<'_> {
+    /// Of each interval a hash of which of these atoms it allows and forces.
+    pub(super) fn outlines(&self, atoms: &[AtomId]) -> Vec<u128> {
+        let mut outlines = vec![0_u128; self.intervals.len()];
+        for (name, (allowed, forced)) in (0..).zip(atoms.iter().map(|id| &self.columns.0[*id])) {
+            let (may, must) = (mix_wide(name, 1), mix_wide(name, 2));
+            allowed.iter().for_each(|at| outlines[at] = outlines[at].wrapping_add(may));
+            forced.iter().for_each(|at| outlines[at] = outlines[at].wrapping_add(must));
+        }
+        self.of.iter().map(|at| outlines[*at as usize]).collect()
+    }
+
     /// All intervals that a part meets.
     pub(super) fn met<'b>(&'b self, part: &'b Part) -> impl Iterator<Item = u32> + 'b {
         part.within.iter().copied().filter(|at| part.region.meets(&self.intervals[*at as usize]))
@@ -102,8 +142,8 @@ pub(super) struct Walk<'a, T, R, E> {
     news: Vec<Vec<AtomId>>,
     /// By the conditions' numbers.
     classes: Vec<Classes>,
-    /// All that was asked, if it is to be known.
-    asks: Option<BTreeSet<Ask<Ino>>>,
+    /// All that was asked, if it is to be known: in the order in which it was first.
+    asks: Option<(Vec<Ask<Ino>>, BTreeSet<Ask<Ino>>)>,
     nothing: Bits,
     /// How often the reader ran.
     pub(super) executions: u64,
@@ -128,12 +168,12 @@ where
 
     /// The same, and notes all that is asked.
     pub(super) fn noting(self) -> Self {
-        Self { asks: Some(BTreeSet::new()), ..self }
+        Self { asks: Some(Default::default()), ..self }
     }
 
-    /// What was asked, if that was noted.
-    pub(super) fn into_asks(self) -> BTreeSet<Ask<Ino>> {
-        self.asks.unwrap_or_default()
+    /// What was asked, if that was noted, each once.
+    pub(super) fn into_asks(self) -> Vec<Ask<Ino>> {
+        self.asks.unwrap_or_default().0
     }
 
     /// Walks to all ends, unless the reader ran `most` times before; tells whether it came to all.
@@ -143,8 +183,7 @@ where
         let mut parts = Vec::new();
         for (number, under) in self.ground.regions.iter().enumerate() {
             let within: Arc<[u32]> = under.met.iter().copied().filter(is_walked).collect();
-            let alike = if within.is_empty() { Vec::new() } else { vec![within.to_vec()] };
-            self.classes.push(Classes { alike, as_of: 0 });
+            self.classes.push(Classes::of(&within, self.ground.intervals.len()));
             let mut part = Part { region: under.region.clone(), within, under: number, like: Vec::new(), as_of: 0 };
             self.tell_apart(&mut part);
             parts.push(part);
@@ -208,8 +247,9 @@ where
 
     /// The parts by what they reply.
     fn branch(&mut self, ask: &Ask<Ino>, parts: Vec<Part>) -> Vec<(Reply, Vec<Part>)> {
-        if let Some(asks) = self.asks.as_mut().filter(|asks| !asks.contains(ask)) {
-            asks.insert(ask.clone());
+        if let Some((list, known)) = self.asks.as_mut().filter(|(_, known)| !known.contains(ask)) {
+            list.push(ask.clone());
+            known.insert(ask.clone());
         }
         let Some(atoms) = self.ground.space.decides(ask) else {
             return vec![(self.ground.space.view(&self.nothing).reply(ask), parts)];
@@ -240,13 +280,14 @@ where
 
     /// Finds the intervals that a part meets, but for those that have the same of what was asked about as an earlier one.
     fn tell_apart(&mut self, part: &mut Part) {
-        let (intervals, classes) = (self.ground.intervals, &mut self.classes[part.under]);
+        let Ground { intervals, columns, .. } = *self.ground;
+        let classes = &mut self.classes[part.under];
         for atoms in &self.news[classes.as_of..] {
-            classes.refine(intervals, atoms);
+            classes.refine(columns, atoms);
         }
         classes.as_of = self.news.len();
         part.as_of = classes.as_of;
-        let first = classes.alike.iter().map(|class| class[0]);
+        let first = classes.alike.iter().filter_map(|class| class.first().map(|at| at as u32));
         part.like = first.filter(|at| part.region.meets(&intervals[*at as usize])).collect();
     }
 }

@@ -1,0 +1,147 @@
+//! What a space has of some questions: all on which the answers in its crash states depend, in words that hold on any
+//! disk.
+
+use std::collections::BTreeMap;
+
+use super::ask::sector_value;
+use super::hash::{mix, mix_wide};
+use super::{Ask, AtomId, EntryTable, Space, Value};
+use crate::disk::effect::SECTOR_BYTES;
+use crate::disk::tree::{Ino, ROOT};
+use crate::fs::FileKind;
+
+/// The values that the slots which some questions look at may have.
+///
+/// Inodes are named in the order in which they are met, atoms likewise: two spaces that look alike to who asks no more
+/// have the same values, and their atoms correspond one by one.
+#[derive(Debug)]
+pub struct Sight {
+    /// The values, slot by slot: what is below the log, then each version with its atom's name. Hashed.
+    values: u128,
+    /// The atoms, by their names.
+    atoms: Vec<AtomId>,
+    names: BTreeMap<AtomId, u64>,
+    /// The inodes, by their names.
+    inodes: Vec<Ino>,
+}
+
+impl Space {
+    /// What the space has of `asks`, which name each inode by the order in which those before tell of it. `None` if one
+    /// names an inode of which none does.
+    pub fn sight(&self, asks: &[Ask<u32>]) -> Option<Sight> {
+        let mut sight = Sight::new();
+        for ask in asks {
+            let inode = *sight.inodes.get(ask.about() as usize)?;
+            sight.see(self, &ask.of(inode));
+        }
+        Some(sight)
+    }
+
+    /// Names the inodes that `asks` are about by the order in which those before tell of them. With what it has of them.
+    pub fn named(&self, asks: &[Ask<Ino>]) -> Option<(Vec<Ask<u32>>, Sight)> {
+        let mut sight = Sight::new();
+        let mut named = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let name = sight.inodes.iter().position(|inode| *inode == ask.about())?;
+            named.push(ask.of(name as u32));
+            sight.see(self, ask);
+        }
+        Some((named, sight))
+    }
+}
+
+impl Sight {
+    fn new() -> Self {
+        Self { values: 0, atoms: Vec::new(), names: BTreeMap::new(), inodes: vec![ROOT] }
+    }
+
+    /// The atoms on which the answers depend, each once, in the order of their names.
+    pub fn atoms(&self) -> &[AtomId] {
+        &self.atoms
+    }
+
+    /// A hash of the values, and of which atoms bring which.
+    pub fn outline(&self, space: &Space) -> u128 {
+        let order = space.order();
+        self.atoms.iter().fold(self.values, |sum, id| {
+            let below = order.below[*id].iter().filter_map(|below| self.names.get(&below));
+            // In no order: that of the numbers may be another elsewhere.
+            mix_wide(sum as u64, sum.wrapping_add(below.fold(0, |sum, name| sum.wrapping_add(mix_wide(*name, 1)))))
+        })
+    }
+
+    fn push(&mut self, value: u64) {
+        self.values = mix_wide(value, self.values);
+    }
+
+    fn see(&mut self, space: &Space, ask: &Ask<Ino>) {
+        // No two lists of questions run into each other.
+        self.push(u64::MAX);
+        match ask {
+            Ask::Entry { dir, name } => {
+                let entries = space.dir(*dir).map_or(&[][..], Vec::as_slice);
+                if let Ok(index) = entries.binary_search_by(|e| (*e.name).cmp(name)) {
+                    self.entry(space, &entries[index]);
+                }
+            }
+            Ask::Dir(dir) => {
+                for entry in space.dir(*dir).map_or(&[][..], Vec::as_slice) {
+                    self.push(entry.hash);
+                    self.entry(space, entry);
+                }
+            }
+            Ask::Len(file) => self.len(space, *file),
+            Ask::Sector { file, sector, .. } => self.sector(space, *file, *sector),
+            Ask::Is { file, len_bytes, .. } => {
+                self.len(space, *file);
+                (0..len_bytes.div_ceil(SECTOR_BYTES)).for_each(|sector| self.sector(space, *file, sector));
+            }
+        }
+    }
+
+    fn entry(&mut self, space: &Space, entry: &EntryTable) {
+        let below = self.inode(space, entry.base);
+        self.push(below);
+        self.versions(space, &entry.versions);
+    }
+
+    fn len(&mut self, space: &Space, file: Ino) {
+        let Some(file) = space.file(file) else { return };
+        self.push(file.base.len);
+        self.versions(space, &file.len);
+    }
+
+    fn sector(&mut self, space: &Space, file: Ino, sector: u64) {
+        let Some(file) = space.file(file) else { return };
+        self.push(file.base_hashes.get(&sector).map_or(0, |hash| sector_value(*hash)));
+        self.versions(space, file.sectors.get(&sector).map_or(&[][..], Vec::as_slice));
+    }
+
+    fn versions(&mut self, space: &Space, versions: &[(AtomId, Value)]) {
+        self.push(versions.len() as u64);
+        for (id, value) in versions {
+            let next = self.atoms.len() as u64;
+            let name = *self.names.entry(*id).or_insert(next);
+            if name == next {
+                self.atoms.push(*id);
+            }
+            let (kind, value) = match value {
+                Value::Entry(inode) => (0, self.inode(space, *inode)),
+                Value::Len(len) => (1, *len),
+                Value::Sector(_, hash) => (2, *hash),
+                Value::Clip(left) => (3, *left as u64),
+            };
+            self.push(mix(mix(name, kind), value));
+        }
+    }
+
+    /// The name of an inode, with its kind; 0 for none.
+    fn inode(&mut self, space: &Space, inode: Option<Ino>) -> u64 {
+        let Some(inode) = inode else { return 0 };
+        let name = self.inodes.iter().position(|known| *known == inode).unwrap_or_else(|| {
+            self.inodes.push(inode);
+            self.inodes.len() - 1
+        });
+        2 * name as u64 + 1 + u64::from(space.kind(inode) == FileKind::Dir)
+    }
+}
