@@ -18,6 +18,11 @@
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.
+//!
+//! **It is known to allow too little** where it is not compared with the kernel yet: a name that came since C and is
+//! replaced by a rename that is not logged may be gone altogether; a file that was moved twice since C may keep its first
+//! name when its directory is fsynced (`rename c d/b; rename d/b d/c; fsync d` leaves both `c` and `d/c`); and an fsync of
+//! a file without a name takes out of the log what earlier ones brought, so that old bytes come back with the name.
 
 mod log;
 

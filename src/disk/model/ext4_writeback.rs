@@ -1,5 +1,12 @@
 //! `ext4-writeback`: ext4 with `data=writeback`: as `ext4-ordered`, but an allocated block that was not written may
 //! show stale bytes.
+//!
+//! **It is known to allow too little.** In writeback mode the kernel lets freed blocks be used anew before the transaction
+//! that freed them has committed (`ext4_free_blocks` waits for it in the other modes only). Measured on Linux 6.18: of
+//! `unlink a; create c; append c 9000 C; fsync c` an `a` may be left that holds the bytes of `c`, and the same goes for a
+//! file that a rename replaces. So whoever replaces or removes a link in place, `durable` included, may find it torn
+//! there, and no verdict says so yet. What the model lacks are atoms that show anything in the blocks of a file that was
+//! cut, or lost its last name, on each of which that change of the tree depends.
 
 use super::{Family, PersistenceModel, Preds, Timeline, ext4_ordered, force_journalled, one_family};
 use crate::disk::effect::Cut;
