@@ -14,11 +14,14 @@ use crate::disk::tree::Ino;
 /// Lists of questions that are remembered: those of stages that are alike are equal.
 const MAX_LISTS: usize = 4;
 
+/// What came of walks, by the outline of all that they asked.
+type Came<T> = BTreeMap<u128, T>;
+
 /// What came of the walks so far, by what they depended on.
 #[derive(Debug, Clone)]
 pub(super) struct Alike<T> {
-    /// Questions, and by the outline of all that is asked what came of asking. The last that helped are the first.
-    known: Vec<(Vec<Ask<u32>>, BTreeMap<u128, T>)>,
+    /// Questions, and what came of asking them. The last that helped are the first.
+    known: Vec<(Vec<Ask<u32>>, Came<T>)>,
 }
 
 impl<T> Default for Alike<T> {

@@ -128,6 +128,14 @@ impl Ground<'_> {
     }
 }
 
+/// What was asked.
+#[derive(Default)]
+struct Asked {
+    /// In the order in which it was first.
+    list: Vec<Ask<Ino>>,
+    known: BTreeSet<Ask<Ino>>,
+}
+
 /// A walk of all states through a tree.
 pub(super) struct Walk<'a, T, R, E> {
     ground: &'a Ground<'a>,
@@ -142,8 +150,8 @@ pub(super) struct Walk<'a, T, R, E> {
     news: Vec<Vec<AtomId>>,
     /// By the conditions' numbers.
     classes: Vec<Classes>,
-    /// All that was asked, if it is to be known: in the order in which it was first.
-    asks: Option<(Vec<Ask<Ino>>, BTreeSet<Ask<Ino>>)>,
+    /// All that was asked, if it is to be known.
+    asks: Option<Asked>,
     nothing: Bits,
     /// How often the reader ran.
     pub(super) executions: u64,
@@ -173,7 +181,7 @@ where
 
     /// What was asked, if that was noted, each once.
     pub(super) fn into_asks(self) -> Vec<Ask<Ino>> {
-        self.asks.unwrap_or_default().0
+        self.asks.unwrap_or_default().list
     }
 
     /// Walks to all ends, unless the reader ran `most` times before; tells whether it came to all.
@@ -247,9 +255,9 @@ where
 
     /// The parts by what they reply.
     fn branch(&mut self, ask: &Ask<Ino>, parts: Vec<Part>) -> Vec<(Reply, Vec<Part>)> {
-        if let Some((list, known)) = self.asks.as_mut().filter(|(_, known)| !known.contains(ask)) {
-            list.push(ask.clone());
-            known.insert(ask.clone());
+        if let Some(asked) = self.asks.as_mut().filter(|asked| !asked.known.contains(ask)) {
+            asked.list.push(ask.clone());
+            asked.known.insert(ask.clone());
         }
         let Some(atoms) = self.ground.space.decides(ask) else {
             return vec![(self.ground.space.view(&self.nothing).reply(ask), parts)];
