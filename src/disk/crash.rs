@@ -54,7 +54,8 @@ pub fn without_syncs(log: &[Record]) -> Vec<Record> {
         .collect()
 }
 
-/// The families of crash states at `cut` of what was [laid out](laid_out). For a process crash: the one state in which nothing is lost.
+/// The families of crash states at `cut` of what was [laid out](laid_out). For a process crash: the one state in which
+/// nothing is lost.
 pub fn families(space: &Space, model: &dyn PersistenceModel, loss: Loss, cut: Cut) -> Vec<Family> {
     if loss == Loss::ProcessCrash {
         let all = whole(space, cut);

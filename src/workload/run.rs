@@ -101,7 +101,9 @@ pub async fn insist<F: Fs, P: Protocol + ?Sized>(
     for (i, op) in ops.iter().enumerate() {
         on_mark(Mark::Begin(i));
         if runner.step(op).await.is_err() {
-            op.upload().map(|upload| runner.sessions.remove(&upload));
+            if let Some(upload) = op.upload() {
+                runner.sessions.remove(&upload);
+            }
             runner.again(op, ops).await?;
         }
         on_mark(Mark::End(i));

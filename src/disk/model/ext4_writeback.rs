@@ -3,8 +3,8 @@
 //!
 //! **It is known to allow too little.** In writeback mode the kernel lets freed blocks be used anew before the transaction
 //! that freed them has committed (`ext4_free_blocks` waits for it in the other modes only). Measured on Linux 6.18: of
-//! `unlink a; create c; append c 9000 C; fsync c` an `a` may be left that holds the bytes of `c`, and the same goes for a
-//! file that a rename replaces. So whoever replaces or removes a link in place, `durable` included, may find it torn
+//! `unlink a; create c; append c 9000 C; fsync c` an `a` may be left that holds the bytes of `c`; by the same rule it may
+//! be so with a file that a rename replaces. So whoever replaces or removes a link in place, `durable` included, may find it torn
 //! there, and no verdict says so yet. What the model lacks are atoms that show anything in the blocks of a file that was
 //! cut, or lost its last name, on each of which that change of the tree depends.
 

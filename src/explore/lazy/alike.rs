@@ -3,7 +3,8 @@
 //! Where a walk leads depends on little of a stage: of the slots that are asked about, on the values; of their atoms, on
 //! what brings what; and on which of these the intervals allow and force. (Whether a region has a state of an interval
 //! does not depend on more: what it has and lacks are atoms that were asked about, closed under the order, and the ends
-//! of an interval are closed as well.) A stage that has the same of all that an earlier walk asked is not walked.
+//! of an interval are closed as well.) A stage that has the same of all that an earlier walk asked is not walked. That is
+//! for stages whose states are under no condition: what a recovery's are under is not in the outline.
 
 use std::collections::BTreeMap;
 
