@@ -95,8 +95,9 @@ fn atomic_replace_needs_both_syncs() {
         let name = model.name();
         let right = outcome(&ConfigWriter { sync_file: true, sync_dir: true }, model, Loss::PowerCut);
         let broken = right.violations.get("old-or-new").copied().unwrap_or(0);
-        // A rename in pieces loses the replaced name: no protocol of one rename survives that.
-        assert_eq!(broken > 0, name == "posix-split-rename", "{name}: {right:?}");
+        // A rename in pieces loses the replaced name, and with data=writeback the replaced file may hold anything until
+        // the rename is durable: no protocol of one rename survives that.
+        assert_eq!(broken > 0, ["posix-split-rename", "ext4-writeback"].contains(&name), "{name}: {right:?}");
         assert!(right.evaluated["old-or-new"] > 3 && right.crash_states > 1, "{name}: {right:?}");
 
         let no_file_sync = outcome(&ConfigWriter { sync_file: false, sync_dir: true }, model, Loss::PowerCut);

@@ -21,7 +21,6 @@ mod kernel;
 mod lazy;
 mod litmus;
 mod litmus_btrfs;
-mod litmus_names;
 mod litter;
 mod measured;
 mod models;

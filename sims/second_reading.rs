@@ -8,6 +8,8 @@
 //! Not read again: `btrfs` (which is no order over effects; `litmus_btrfs` has its cases), cuts inside a write, failed
 //! syncs.
 
+mod before;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use pullplug::disk::space::{STALE_BYTE, Space};
 use pullplug::disk::tree::{Ino, Node, Tree};
 use pullplug::fs::FileKind;
 
+use self::before::{before_size, is_in_vain, with_reused};
 use crate::models::{check, played, script};
 use crate::script::{shown, states};
 
@@ -50,6 +53,11 @@ enum Change {
         inode: Ino,
         sector: u64,
         keep: usize,
+    },
+    /// A sector that was freed shows what was written to its place since.
+    Reuse {
+        inode: Ino,
+        sector: u64,
     },
 }
 
@@ -108,9 +116,10 @@ impl Piece {
                 a == b && x.sector == y.sector
             }
             // The sector is written whole, as it was last; who writes it again needs no zeros in it.
-            (Change::Sector { inode: a, write, .. }, Change::Zero { inode: b, sector, .. }) => {
-                a == b && write.sector == *sector
-            }
+            (
+                Change::Sector { inode: a, write, .. },
+                Change::Zero { inode: b, sector, .. } | Change::Reuse { inode: b, sector },
+            ) => a == b && write.sector == *sector,
             _ => false,
         }
     }
@@ -126,21 +135,6 @@ impl Piece {
         let from = if in_place { after.next_multiple_of(BLOCK_BYTES) } else { *after };
         self.is_shrink() && a == b && from < *before && start < *before && from < start + SECTOR_BYTES
     }
-}
-
-/// What a change of a length does before it: "a shrink zeroes the rest of the last block that is left, in place"; "a
-/// write that touches the last block and goes on behind it may grow the length to the end of that block first".
-fn before_size(model: &dyn PersistenceModel, of: &Record, inode: Ino, before: u64, after: u64) -> Vec<Change> {
-    if after < before && model.zeroes_in_place() {
-        let end = before.min(after.next_multiple_of(BLOCK_BYTES)).div_ceil(SECTOR_BYTES);
-        let keep = |sector: u64| after.saturating_sub(sector * SECTOR_BYTES) as usize;
-        return (after / SECTOR_BYTES..end).map(|s| Change::Zero { inode, sector: s, keep: keep(s) }).collect();
-    }
-    let end = before.next_multiple_of(BLOCK_BYTES);
-    let writes_there = |e: &Effect| matches!(e, Effect::Block { index, .. } if *index == before / BLOCK_BYTES);
-    let is_first = before < end && end < after && of.effects().iter().any(writes_there);
-    let early = (is_first && model.grows_last_block_first()).then_some(Change::Size { inode, before, after: end });
-    early.into_iter().collect()
 }
 
 fn pieces(log: &[Record], model: &dyn PersistenceModel) -> Vec<Piece> {
@@ -263,7 +257,10 @@ fn left(base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
                 let made = entries.iter().filter_map(|e| Some((e.after?, e.kind)));
                 made.for_each(|(inode, kind)| tree.ensure(inode, || Node::empty(kind)));
             }
-            Change::Size { inode, .. } | Change::Sector { inode, .. } | Change::Zero { inode, .. } => {
+            Change::Size { inode, .. }
+            | Change::Sector { inode, .. }
+            | Change::Zero { inode, .. }
+            | Change::Reuse { inode, .. } => {
                 tree.ensure(*inode, || Node::empty(FileKind::File));
             }
         }
@@ -276,6 +273,10 @@ fn left(base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
                 let stale = Bytes::from_static(&[STALE_BYTE; SECTOR_BYTES as usize]);
                 let bytes = if *fate == Fate::Stale { stale } else { write.bytes.clone() };
                 tree.file_mut(*inode).unwrap().sectors.insert(write.sector, bytes);
+            }
+            Change::Reuse { inode, sector } => {
+                let stale = Bytes::from_static(&[STALE_BYTE; SECTOR_BYTES as usize]);
+                tree.file_mut(*inode).unwrap().sectors.insert(*sector, stale);
             }
             Change::Zero { inode, sector, keep } => {
                 if let Some(bytes) = tree.file_mut(*inode).unwrap().sectors.get_mut(sector) {
@@ -309,8 +310,9 @@ fn blocks_are_whole(all: &[Piece], fates: &[Fate]) -> bool {
 /// All trees that the rules allow after the first `done` records; `None` where they are too many to try.
 fn allowed(model: &dyn PersistenceModel, base: &Tree, log: &[Record]) -> Option<BTreeSet<String>> {
     let name = model.name();
-    let all = pieces(log, model);
-    let forced = |p: &Piece| (0..log.len()).any(|at| forces(name, log, &all, at, p));
+    let all = if model.reuses_freed_blocks() { with_reused(base, pieces(log, model)) } else { pieces(log, model) };
+    let syncs: Vec<usize> = (0..log.len()).filter(|at| !is_in_vain(name, base, log, &all, *at)).collect();
+    let forced = |p: &Piece| syncs.iter().any(|at| forces(name, log, &all, *at, p));
     let shows_stale = matches!(name, "posix" | "posix-split-rename" | "ext4-writeback");
     let choices: Vec<&[Fate]> = all
         .iter()

@@ -2,6 +2,8 @@
 
 mod registry;
 
+mod litmus;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use serde::Serialize;
 
 use super::args::{DiskArgs, KernelArgs, KernelCommand, SoundnessArgs};
 use super::error::CliError;
-use super::{exit, output};
+use super::{compare, exit, output};
+use crate::disk::litmus::Litmus;
 use crate::fs::script::Script;
 use crate::kernel::control::Places;
 use crate::kernel::soundness::Disagreement;
@@ -45,10 +48,12 @@ pub fn run(args: KernelArgs) -> Result<u8, CliError> {
 struct Seen {
     seed: u64,
     models: Vec<&'static str>,
-    not_compared: &'static [&'static str],
     #[serde(flatten)]
     tally: Tally,
     shown: Vec<Disagreement>,
+    /// What was seen of each litmus test, if these were played.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    litmus: Vec<litmus::Row>,
 }
 
 impl Seen {
@@ -84,6 +89,8 @@ fn soundness(args: &SoundnessArgs) -> Result<u8, CliError> {
 }
 
 fn watch(args: &SoundnessArgs, kind: FileSystem) -> Result<Seen, CliError> {
+    let scripts: Vec<String> =
+        if args.litmus { Litmus::all().map(|case| case.script()).collect() } else { args.calls.clone() };
     let job = Job {
         work: args.disk.work(),
         server: 0,
@@ -93,22 +100,28 @@ fn watch(args: &SoundnessArgs, kind: FileSystem) -> Result<Seen, CliError> {
             runs: args.runs,
             images: args.images,
             seconds: args.seconds,
-            scripts: args.calls.clone(),
+            scripts: scripts.clone(),
+            noisy: args.litmus,
             shrink: args.shrink,
         }),
         panic_after: args.disk.panic_after,
     };
     let limits = limits(&args.disk);
+    let bar = compare::progress(args.runs as usize * scripts.len().max(1));
+    bar.set_message(kind.name);
     let mut shown = Vec::new();
-    let mut hear = |said: &Said| {
-        if let Said::Found(found) = said {
-            shown.push(found.clone());
-        }
+    let mut hear = |said: &Said| match said {
+        Said::Found(found) => shown.push(found.clone()),
+        Said::Script => bar.inc(1),
+        _ => {}
     };
-    match done(kind, job, limits, &mut hear)? {
-        Outcome::Soundness(tally) => {
+    let outcome = done(kind, job, limits, &mut hear);
+    bar.finish_and_clear();
+    match outcome? {
+        Outcome::Soundness(mut tally) => {
             let models = kind.models().map(|m| m.name()).collect();
-            Ok(Seen { seed: args.seed, models, not_compared: kind.not_compared, tally, shown })
+            let litmus = if args.litmus { litmus::rows(&mut tally) } else { Vec::new() };
+            Ok(Seen { seed: args.seed, models, tally, shown, litmus })
         }
         Outcome::Registry(_) => Err(CliError::internal("another job was done")),
     }
@@ -158,13 +171,11 @@ fn text(seen: &Seen) -> String {
         out += &format!("  {style}{model:<20} disagrees in {count} scripts{style:#}\n");
     }
     out += &format!("  control: {} images on a disk that ignored flushes showed a loss\n", tally.caught);
-    for calls in seen.not_compared {
-        out += &format!("  not compared: {calls}\n");
-    }
     if seen.is_blind() {
         out += &format!("{BROKEN}the control saw no loss: the recorder does not work{BROKEN:#}\n");
     }
     out += &scripts(&tally.scripts);
+    out += &litmus::table(&seen.litmus);
     for found in &seen.shown {
         out += &format!(
             "\n{BROKEN}{} does not allow{BROKEN:#}\n  calls    {}\n  power    {}\n  image    {}\n  shows    {}\n  nearest  {}\n",
@@ -180,7 +191,7 @@ fn scripts(all: &BTreeMap<String, Shown>) -> String {
     let mut sums = (0, 0);
     for (script, shown) in all {
         let never: Vec<&String> = shown.never_seen().collect();
-        let (allowed, seen) = (shown.allowed.len(), shown.allowed.len() - never.len());
+        let (allowed, seen) = (shown.allowed.len(), shown.met_of_allowed());
         sums = (sums.0 + allowed, sums.1 + seen);
         out += &format!("  {allowed:>4} outcomes allowed, {seen:>3} seen: {script}\n");
         if all.len() == 1 {

@@ -75,7 +75,9 @@ impl Space {
     fn is_first_half(&self, id: AtomId) -> bool {
         let Some([atom, next]) = self.atoms().get(id..id + 2) else { return false };
         let grows = |atom: &Atom| matches!(atom.piece, Piece::Grow { partial: None, .. });
-        self.arrived(id + 1).is_some() || (grows(atom) && grows(next) && atom.record == next.record)
+        let moves = matches!(next.piece, Piece::Arrival { .. } | Piece::Rename { .. });
+        let is_half = moves && matches!(atom.piece, Piece::Arrival { .. } | Piece::Name { .. });
+        (is_half || (grows(atom) && grows(next))) && atom.record == next.record
     }
 
     fn describe(&self, atom: &Atom) -> String {

@@ -16,6 +16,7 @@ pub mod crash;
 pub mod describe;
 pub mod effect;
 pub mod fault;
+pub mod litmus;
 pub mod model;
 mod reader;
 mod sim;

@@ -153,7 +153,7 @@ pub trait Fs: Clone + Send + Sync + 'static {
 
     /// Gives `from` the name `to`, replacing a file (or an empty directory by a directory) that has it. Atomic for
     /// readers and, in all models but `posix-split-rename`, over a power cut: one of the two names, never both and
-    /// never neither. Volatile; a sync of either directory makes it durable in part, of both in whole. It says
+    /// never neither (but what was replaced may hold other bytes under `ext4-writeback`). Volatile; a sync of either directory makes it durable in part, of both in whole. It says
     /// nothing about the file's bytes.
     ///
     /// Two names of one inode: nothing happens, both stay. Errors: `NotFound`, `NotADirectory`, `IsADirectory`,

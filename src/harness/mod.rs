@@ -38,8 +38,9 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! With the sync it is right under every model but one: `posix-split-rename` lets a rename in pieces lose both texts.
-//! `.allow("posix-split-rename", "old-or-new")` would say that this is known; a new name for each text does without:
+//! With the sync it is right under every model but two: `posix-split-rename` lets a rename in pieces lose both texts, and
+//! under `ext4-writeback` the old one may hold anything until the rename is durable. `.allow("posix-split-rename",
+//! "old-or-new")` would say that this is known; a new name for each text does without:
 //!
 //! ```
 //! # use pullplug::{Explorer, Scenario, disk::model, harness::ensure};

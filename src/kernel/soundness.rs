@@ -16,7 +16,7 @@ use crate::disk::crash::{Loss, families, free_atoms, survivors};
 use crate::disk::describe::shown;
 use crate::disk::effect::{Cut, Record, cuts};
 use crate::disk::model::PersistenceModel;
-use crate::disk::space::Space;
+use crate::disk::space::{Bits, Space};
 use crate::disk::tree::Tree;
 use crate::env::choice::{DepthFirst, Seeded};
 use crate::env::clock::Stopwatch;
@@ -31,7 +31,7 @@ const FORGETFUL_PER_RUN: usize = 1;
 /// Most crash states that are looked at for the nearest one.
 const NEAREST_OF: usize = 4000;
 /// Most crash states that are listed.
-const LISTED: usize = 100_000;
+const LISTED: usize = 20_000;
 /// Most scripts that are tried while one is shrunk.
 const SHRINK_TRIES: usize = 80;
 
@@ -74,10 +74,15 @@ pub struct Played {
 }
 
 impl Played {
-    /// Plays a script on both. `Err` within: the two do not do the same.
+    /// Plays a script on both, with noise between the calls where a stream for it is given. `Err` within: the two do not
+    /// do the same.
     ///
     /// Errors: the machine fails.
-    pub fn of(machine: &mut Machine, script: &Script) -> io::Result<Result<Self, String>> {
+    pub fn of(
+        machine: &mut Machine,
+        script: &Script,
+        mut noise: Option<&mut Seeded>,
+    ) -> io::Result<Result<Self, String>> {
         let mut sim = Actor::new(SimFs::new());
         machine.start()?;
         let mut done = Ok(());
@@ -91,9 +96,16 @@ impl Played {
         let mut real = Actor::new(root(machine)?);
         let mut steps = Vec::new();
         for call in &script.calls {
+            if let Some(stream) = noise.as_deref_mut() {
+                machine.kind().noise(&machine.dir(), stream)?;
+            }
             let started = machine.position()?;
             done = done.and_then(|()| both(&mut sim, &mut real, call));
             steps.push(Step { records: sim.fs.records(), started, returned: machine.position()? });
+        }
+        if let Some(stream) = noise {
+            machine.kind().noise(&machine.dir(), stream)?;
+            machine.kind().write_all_back(&machine.dir())?;
         }
         let (base, records) = sim.fs.snapshot();
         drop(real);
@@ -137,10 +149,10 @@ impl Played {
         Space::new(self.base.clone(), self.records.clone().into(), model)
     }
 
-    /// Whether the model allows the tree.
-    fn allows(&self, space: &Space, model: &dyn PersistenceModel, position: usize, tree: &Tree) -> bool {
+    /// The crash state of the model that the tree is, as what survived; `None` if it is not allowed.
+    fn admits(&self, space: &Space, model: &dyn PersistenceModel, position: usize, tree: &Tree) -> Option<Bits> {
         let at = |cut| families(space, model, Loss::PowerCut, cut);
-        self.cuts(position).into_iter().any(|cut| space.admits(&at(cut), tree).is_some())
+        self.cuts(position).into_iter().find_map(|cut| space.admits(&at(cut), tree))
     }
 
     /// All states that the model allows, wherever the power goes; `None` if they are too many.
@@ -217,27 +229,52 @@ pub struct Outcome {
     pub allowed: BTreeSet<String>,
     /// What was seen, by how far the calls had come.
     pub seen: BTreeSet<(usize, String, String)>,
+    /// Which of the allowed states these were. (Of stale bytes a model does not know what they are.)
+    pub met: BTreeSet<String>,
+    /// What was seen and is not one of them.
+    pub forbidden: BTreeSet<String>,
 }
 
-/// Plays a script and judges its images under the models, the first disagreement of each. With `list` it is said what
-/// the first of them allows. `tick` is told of every image.
+impl Outcome {
+    /// An image that is a crash state of the first model, or is not.
+    fn judged(&mut self, words: &str, state: Option<String>) {
+        match state {
+            Some(state) => {
+                let exactly = self.allowed.contains(words);
+                self.met.insert(if exactly { words.to_owned() } else { state });
+            }
+            None => drop(self.forbidden.insert(words.to_owned())),
+        }
+    }
+}
+
+/// How a script is played.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Say what the first model allows.
+    pub lists: bool,
+    /// Have the kernel write back and commit between the calls, as it may by itself.
+    pub is_noisy: bool,
+}
+
+/// Plays a script and judges its images under the models, the first disagreement of each. `tick` is told of every image.
 ///
 /// Errors: the machine fails.
 pub fn run(
     machine: &mut Machine,
     script: &Script,
     models: &[&'static dyn PersistenceModel],
-    list: bool,
+    how: How,
     stream: &mut Seeded,
     tick: &mut dyn FnMut(),
 ) -> io::Result<Result<Outcome, String>> {
-    let played = match Played::of(machine, script)? {
+    let played = match Played::of(machine, script, how.is_noisy.then_some(&mut *stream))? {
         Ok(played) => played,
         Err(why) => return Ok(Err(why)),
     };
     let spaces: Vec<Space> = models.iter().map(|model| played.space(*model)).collect();
     let mut outcome = Outcome::default();
-    if let Some((space, model)) = spaces.first().zip(models.first()).filter(|_| list) {
+    if let Some((space, model)) = spaces.first().zip(models.first()).filter(|_| how.lists) {
         outcome.allowed = played.allowed(space, *model).unwrap_or_default();
     }
     let mut images = played.images(machine.kind().superblock, stream);
@@ -249,16 +286,22 @@ pub fn run(
         tick();
         if chosen.way == Way::Forgetful {
             let own = spaces.first().zip(models.first());
-            let allowed = |tree: &Tree| own.is_some_and(|(s, m)| played.allows(s, *m, chosen.position, tree));
+            let allowed = |tree: &Tree| own.is_some_and(|(s, m)| played.admits(s, *m, chosen.position, tree).is_some());
             outcome.caught += u64::from(!tree.is_ok_and(|tree| allowed(&tree)));
             continue;
         }
         let words = tree.as_ref().map_or_else(String::clone, shown);
         outcome.seen.insert((played.returned(chosen.position), played.cut_told(chosen.position), words.clone()));
-        for (space, model) in spaces.iter().zip(models) {
+        for (nth, (space, model)) in spaces.iter().zip(models).enumerate() {
             let is_known = outcome.disagreements.iter().any(|d| d.model == model.name());
-            let allowed = |tree: &Tree| played.allows(space, *model, chosen.position, tree);
-            if is_known || tree.as_ref().is_ok_and(allowed) {
+            if is_known && nth > 0 {
+                continue;
+            }
+            let state = tree.as_ref().ok().and_then(|tree| played.admits(space, *model, chosen.position, tree));
+            if nth == 0 {
+                outcome.judged(&words, state.as_ref().map(|bits| shown(&space.view(bits).tree())));
+            }
+            if is_known || state.is_some() {
                 continue;
             }
             outcome.disagreements.push(Disagreement {
@@ -282,6 +325,7 @@ pub fn shrink(
     script: &Script,
     model: &'static dyn PersistenceModel,
     found: Disagreement,
+    how: How,
     stream: &mut Seeded,
     tick: &mut dyn FnMut(),
 ) -> io::Result<Disagreement> {
@@ -296,7 +340,7 @@ pub fn shrink(
             None => drop(less.setup.remove(script.setup.len() + script.calls.len() - 1 - at)),
         }
         tries -= 1;
-        let again = run(machine, &less, &[model], false, stream, tick)?;
+        let again = run(machine, &less, &[model], How { lists: false, ..how }, stream, tick)?;
         match again.ok().and_then(|outcome| outcome.disagreements.into_iter().next()) {
             Some(smaller) => (script, found) = (less, smaller),
             None => at += 1,

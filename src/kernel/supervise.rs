@@ -293,7 +293,7 @@ fn end_of(said: &Said) -> Option<End> {
         Said::Done(outcome) => Some(End::Done(outcome.clone())),
         Said::Refused(why) => Some(End::Refused(why.clone())),
         Said::Failed(why) => Some(End::Failed(why.clone())),
-        Said::Image | Said::Step(_) | Said::Found(_) => None,
+        Said::Image | Said::Script | Said::Step(_) | Said::Found(_) => None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::host;
 use super::image::Way;
 use super::machine::Machine;
 use super::registry::{self, Listener, Refused, Verdict};
-use super::soundness::{self, Disagreement};
+use super::soundness::{self, Disagreement, How};
 use crate::env::choice::Seeded;
 use crate::env::clock::Stopwatch;
 use crate::fs::script::Script;
@@ -55,6 +55,8 @@ pub struct Scripts {
     pub seconds: Option<u64>,
     /// These scripts, each so many times, instead of random ones.
     pub scripts: Vec<String>,
+    /// Have the kernel write back and commit between their calls, as it may by itself.
+    pub noisy: bool,
     /// Shrink so many disagreements of each model; of the others only the number is told.
     pub shrink: u64,
 }
@@ -64,6 +66,8 @@ pub struct Scripts {
 pub enum Said {
     /// Another image came to its end.
     Image,
+    /// Another script did.
+    Script,
     /// It comes on otherwise: with what.
     Step(String),
     /// A model does not allow what was seen.
@@ -111,12 +115,28 @@ pub struct Shown {
     pub allowed: BTreeSet<String>,
     /// What was seen: after so many calls, how far they had come, and the tree.
     pub seen: BTreeSet<(usize, String, String)>,
+    /// What of it is a crash state of that model.
+    pub met: BTreeSet<String>,
+    /// What of it is none.
+    pub forbidden: BTreeSet<String>,
 }
 
 impl Shown {
     /// What is allowed and was never seen.
     pub fn never_seen(&self) -> impl Iterator<Item = &String> {
-        self.allowed.iter().filter(|state| !self.seen.iter().any(|(_, _, seen)| seen == *state))
+        self.allowed.difference(&self.met)
+    }
+
+    /// How many of the allowed outcomes were seen.
+    pub fn met_of_allowed(&self) -> usize {
+        self.allowed.intersection(&self.met).count()
+    }
+
+    fn add(&mut self, outcome: &mut soundness::Outcome) {
+        self.allowed.append(&mut outcome.allowed);
+        self.seen.append(&mut outcome.seen);
+        self.met.append(&mut outcome.met);
+        self.forbidden.append(&mut outcome.forbidden);
     }
 }
 
@@ -140,7 +160,10 @@ pub fn work(job: &Job) -> io::Result<()> {
 fn outcome(job: &Job) -> io::Result<Outcome> {
     host::dies_with_parent()?;
     host::own_mounts()?;
-    let kind = FileSystem::named(&job.fs).ok_or_else(|| bad(format!("there is no {:?}", job.fs)))?;
+    let mut kind = FileSystem::named(&job.fs).ok_or_else(|| bad(format!("there is no {:?}", job.fs)))?;
+    if matches!(&job.task, Task::Soundness(scripts) if scripts.noisy) {
+        kind = kind.committing_often();
+    }
     let places = Places(job.work.clone());
     let mut machine = Machine::new(kind, places.clone(), job.server)?;
     let mut seen = 0;
@@ -178,17 +201,16 @@ fn tally(machine: &mut Machine, seed: u64, job: &Scripts, tick: &mut dyn FnMut()
         }
         let mut stream = Seeded::stream(seed, &format!("kernel {} {at}", kind.name));
         let script = match given.len() as u64 {
-            0 => calls::random(kind, &mut stream),
+            0 => calls::random(&mut stream),
             scripts => given[(at % scripts) as usize].clone(),
         };
-        let outcome = soundness::run(machine, &script, &models, !given.is_empty(), &mut stream, tick)?;
-        let outcome = outcome.map_err(|why| bad(format!("run {at}, {script}: {why}")))?;
+        let how = How { lists: !given.is_empty(), is_noisy: job.noisy };
+        let outcome = soundness::run(machine, &script, &models, how, &mut stream, tick)?;
+        let mut outcome = outcome.map_err(|why| bad(format!("run {at}, {script}: {why}")))?;
         tally.runs += 1;
         tally.caught += outcome.caught;
         if !given.is_empty() {
-            let shown = tally.scripts.entry(script.to_string()).or_default();
-            shown.allowed.extend(outcome.allowed);
-            shown.seen.extend(outcome.seen);
+            tally.scripts.entry(script.to_string()).or_default().add(&mut outcome);
         }
         for (way, micros) in outcome.images {
             *tally.images.entry(way).or_default() += 1;
@@ -199,9 +221,10 @@ fn tally(machine: &mut Machine, seed: u64, job: &Scripts, tick: &mut dyn FnMut()
             *count += 1;
             let model = models.iter().find(|model| model.name() == found.model);
             if let Some(model) = model.filter(|_| *count <= job.shrink) {
-                say(&Said::Found(soundness::shrink(machine, &script, *model, found, &mut stream, tick)?))?;
+                say(&Said::Found(soundness::shrink(machine, &script, *model, found, how, &mut stream, tick)?))?;
             }
         }
+        say(&Said::Script)?;
     }
     times.sort_unstable();
     tally.median_micros = times.get(times.len() / 2).copied().unwrap_or_default();

@@ -31,6 +31,7 @@ Exit codes:
 
 Examples:
   pullplug kernel soundness --fs btrfs --runs 20 --seed 7
+  pullplug kernel soundness --fs ext4-ordered --litmus --runs 10
   pullplug kernel soundness --fs xfs --calls 'create a; append a 71 A | truncate a 10; fsync a'";
 
 /// Arguments of `kernel`.
@@ -97,6 +98,10 @@ pub struct SoundnessArgs {
     /// of one, all that was seen is shown
     #[arg(long, value_name = "SCRIPT")]
     pub calls: Vec<String>,
+    /// Play the litmus tests of the models instead, each so many times, while the kernel writes back and commits between
+    /// the calls: which of the outcomes that the model allows are ever seen, and none that it forbids
+    #[arg(long, conflicts_with = "calls")]
+    pub litmus: bool,
     /// Shrink and show so many disagreements of each model
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub shrink: u64,

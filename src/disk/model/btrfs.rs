@@ -2,36 +2,40 @@
 //!
 //! A crash state is prefix(C) + log(C). C is any point at which the last transaction may have committed: every change
 //! of the tree before it is there, and file data as far as it was written back (a length only after its own blocks: no
-//! zeros, no stale bytes). log(C) holds what fsyncs after C logged, and is replayed on top:
+//! zeros, no stale bytes; a shrink of a length that was not written back says nothing either). log(C) holds what fsyncs
+//! after C logged, and is replayed on top:
 //!
 //! - fsync of a file logs that inode: its data, its length, all its names, and those new ancestors that these need. An
-//!   fsync of an inode with nothing new since C, or without a name, logs nothing.
+//!   fsync of an inode with nothing new since C logs nothing.
+//! - fsync of a file that has no name any more takes out of the log what earlier ones brought of it. Should the name come
+//!   back, since its removal is lost, so do the bytes as they were at C, though they were synced anew since.
 //! - fsync of a directory logs its new and removed entries, and its own new ancestors.
 //! - A rename or a removal after C enters the log only if the inode, or the directory that the name stood in, was
 //!   logged since C; it is durable with the next fsync that logs anything.
 //! - A file that came from another directory, of which neither the file nor that directory was logged, keeps its old name
-//!   when its new directory is fsynced: both names may be there.
+//!   when its new directory is fsynced: both names may be there. So it does when the new name is changed once more before
+//!   that fsync.
+//! - A name that came there since C, and is replaced by a rename that does not enter the log, may be gone with the next
+//!   fsync that logs anything, if it was in the log: then there is no such name at all. (What was there at C stays.)
 //! - More may be in the log than these need, and comes along with the next fsync that logs anything: what changed in the
 //!   directories of a file that was renamed, linked or unlinked since C, when the file is logged; and what is in new
 //!   directories, when the one above is.
 //!
+//! The model allows more than the kernel does: what *may* be in a log is decided entry by entry, and a shrink of a length
+//! that was in memory may be lost though it was written back before, and a later change of the tree not.
+//!
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.
-//!
-//! **It is known to allow too little** where it is not compared with the kernel yet: a name that came since C and is
-//! replaced by a rename that is not logged may be gone altogether; a file that was moved twice since C may keep its first
-//! name when its directory is fsynced (`rename c d/b; rename d/b d/c; fsync d` leaves both `c` and `d/c`); and an fsync of
-//! a file without a name takes out of the log what earlier ones brought, so that old bytes come back with the name.
 
 mod log;
 
 use std::collections::BTreeMap;
 
-use super::{Family, PersistenceModel, Preds, Timeline, force, force_all, force_data, order_growth_after_blocks};
+use super::{Family, PersistenceModel, Preds, Timeline, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
 use crate::disk::fault::FailedPages;
-use crate::disk::space::{Bits, Space};
+use crate::disk::space::{AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
 use crate::env::choice::Chooser;
 use log::{Inode, Log, inodes};
@@ -51,6 +55,10 @@ impl PersistenceModel for Btrfs {
 
     fn grows_last_block_first(&self) -> bool {
         false // All of it is allocated anew.
+    }
+
+    fn clears_what_is_replaced(&self) -> bool {
+        true
     }
 
     fn keeps_old_name_elsewhere(&self) -> bool {
@@ -81,7 +89,7 @@ impl PersistenceModel for Btrfs {
         let records = cut.records as usize;
         let points = commit_points(space, records);
         let at = points[chooser.choose(points.len())];
-        let mut family = committed(at, records, &kept(space, records), &inodes(space.timeline()));
+        let mut family = committed(at, records, &kept(space, at), &inodes(space.timeline()));
         if at == records {
             reach_into(space, cut, &mut family);
         }
@@ -125,9 +133,11 @@ fn committed(at: usize, records: usize, kept: &Kept<'_>, inodes: &BTreeMap<Ino, 
 
 /// The families after so many records, by their commit points.
 fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
-    let (inodes, kept) = (inodes(space.timeline()), kept(space, records));
+    let (inodes, mut kept, mut kept_to) = (inodes(space.timeline()), Kept::new(space), 0);
     let mut families: Vec<Family> = Vec::new();
     for at in commit_points(space, records) {
+        (kept_to..at).for_each(|at| kept.keep(at));
+        kept_to = at;
         let family = committed(at, records, &kept, &inodes);
         if at == records || !families.contains(&family) {
             families.push(family);
@@ -157,7 +167,6 @@ fn at_all_cuts(space: &Space) -> Vec<Vec<Family>> {
             if records[done - 1].what == What::SyncFs {
                 break;
             }
-            commit.keeps(done - 1);
             commit.goes_on(done - 1);
             let family = commit.family();
             if !families.contains(&family) {
@@ -185,7 +194,7 @@ impl<'a> Kept<'a> {
         let timeline = self.space.timeline();
         let mut more = Bits::new(timeline.atoms.len());
         match timeline.records[at].what {
-            What::SyncFile(inode) => force_data(timeline, at, inode, &mut more),
+            What::SyncFile(inode) if timeline.has_name(inode, at) => force_data(timeline, at, inode, &mut more),
             What::SyncFs => force_all(timeline, at, &mut more),
             _ => return,
         }
@@ -199,7 +208,11 @@ impl<'a> Kept<'a> {
 
 /// The states whose last transaction committed before one record, as what comes after it is logged.
 struct Commit<'a> {
-    /// What is there for certain: what was committed, what syncs keep, what the log brings.
+    /// What was there for certain then: what was committed, and what syncs before it keep.
+    start: Bits,
+    /// The syncs of files since then that keep anything.
+    syncs: Vec<usize>,
+    /// What is there for certain: that, what these syncs keep, what the log brings.
     forced: Kept<'a>,
     /// What the log may bring.
     brought: Kept<'a>,
@@ -214,22 +227,41 @@ impl<'a> Commit<'a> {
         let space = kept.space;
         let mut forced = Kept { space, bits: kept.bits.clone() };
         let mut committed = Bits::new(space.atoms().len());
-        force(space.timeline(), at, &mut committed, |a| a.is_logged_metadata());
+        for id in 0..space.atoms_of(at).start {
+            let is_there = |before: &AtomId| committed.contains(*before) || kept.bits.contains(*before);
+            let shrinks = matches!(space.atoms()[id].piece, Piece::Shrink { .. });
+            if space.atoms()[id].is_logged_metadata() && (!shrinks || space.preds(id).iter().all(is_there)) {
+                committed.insert(id);
+            }
+        }
         forced.add(&committed);
         let allowed = space.executed(Cut::after(at));
-        Self { forced, brought: Kept::new(space), allowed, log: Log::new(space, at, inodes) }
+        let (start, log) = (forced.bits.clone(), Log::new(space, at, inodes));
+        Self { start, syncs: Vec::new(), forced, brought: Kept::new(space), allowed, log }
     }
 
-    /// The sync of record `at` brings file data.
-    fn keeps(&mut self, at: usize) {
-        if matches!(self.forced.space.records()[at].what, What::SyncFile(_)) {
-            self.forced.keep(at);
-        }
+    /// The log no longer has what earlier syncs brought of a file: it has no name any more, and was synced before `at`.
+    fn forgets(&mut self, file: Ino, at: usize) {
+        self.log.forget(file, at);
+        let records = self.forced.space.records();
+        self.syncs.retain(|at| records[*at].what != What::SyncFile(file));
+        self.forced.bits = self.start.clone();
+        self.syncs.iter().for_each(|at| self.forced.keep(*at));
+        self.forced.add(&self.log.durable);
+        self.brought.add(&self.log.maybe);
     }
 
     /// What record `at` logs.
     fn goes_on(&mut self, at: usize) {
-        match self.forced.space.records()[at].what {
+        let space = self.forced.space;
+        if let What::SyncFile(file) = space.records()[at].what {
+            if !space.timeline().has_name(file, at) {
+                return self.forgets(file, at);
+            }
+            self.syncs.push(at);
+            self.forced.keep(at);
+        }
+        match space.records()[at].what {
             What::SyncFile(inode) | What::SyncDir(inode) => {
                 self.log.fsync(at, inode);
                 self.forced.add(&self.log.durable);

@@ -1,12 +1,10 @@
 //! `ext4-writeback`: ext4 with `data=writeback`: as `ext4-ordered`, but an allocated block that was not written may
-//! show stale bytes.
+//! show stale bytes, and so may a block that was freed, by a shrink or with a file's last name, while that is not
+//! durable: it may have been used anew. So even an atomic replacement by rename and fsync may leave neither the old nor
+//! the new text.
 //!
-//! **It is known to allow too little.** In writeback mode the kernel lets freed blocks be used anew before the transaction
-//! that freed them has committed (`ext4_free_blocks` waits for it in the other modes only). Measured on Linux 6.18: of
-//! `unlink a; create c; append c 9000 C; fsync c` an `a` may be left that holds the bytes of `c`; by the same rule it may
-//! be so with a file that a rename replaces. So whoever replaces or removes a link in place, `durable` included, may find it torn
-//! there, and no verdict says so yet. What the model lacks are atoms that show anything in the blocks of a file that was
-//! cut, or lost its last name, on each of which that change of the tree depends.
+//! This allows more than ext4 does: a file that is still open frees nothing, and blocks are used anew only if
+//! something is written.
 
 use super::{Family, PersistenceModel, Preds, Timeline, ext4_ordered, force_journalled, one_family};
 use crate::disk::effect::Cut;
@@ -28,6 +26,10 @@ impl PersistenceModel for Ext4Writeback {
 
     fn failed_pages(&self) -> &'static [FailedPages] {
         &[FailedPages::KeepNew]
+    }
+
+    fn reuses_freed_blocks(&self) -> bool {
+        true
     }
 
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {

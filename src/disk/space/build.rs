@@ -1,5 +1,7 @@
 //! Laying out a log under a model: atoms, what they set, and what they depend on.
 
+mod freed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +30,13 @@ impl Space {
             families: OnceLock::new(),
         };
         space.load_base();
-        let mut builder = Builder { model, preds: Vec::new(), last_shrink: BTreeMap::new(), space: &mut space };
+        let mut builder = Builder {
+            model,
+            preds: Vec::new(),
+            last_shrink: BTreeMap::new(),
+            names: BTreeMap::new(),
+            space: &mut space,
+        };
         for (at, record) in log.iter().enumerate() {
             builder.record(at as u32, record);
         }
@@ -140,6 +148,8 @@ struct Builder<'a> {
     preds: Preds,
     /// The shrinks of a file: atom, and the bytes that it freed.
     last_shrink: BTreeMap<Ino, Vec<(AtomId, std::ops::Range<u64>)>>,
+    /// How many names a file has, where that changed.
+    names: BTreeMap<Ino, i64>,
 }
 
 impl Builder<'_> {
@@ -156,7 +166,9 @@ impl Builder<'_> {
         match *names.as_slice() {
             [set @ Effect::Dentry { .. }, clear @ Effect::Dentry { .. }] => self.rename(at, set, clear),
             [Effect::Dentry { dir, name, before, after, kind }] => {
+                let freed = self.changes_names(at, *before, *after, *kind);
                 let id = self.atom(at, Piece::Name { dir: *dir, before: *before, after: *after });
+                self.preds[id].extend(freed);
                 self.entry(id, *dir, name, *after, *kind);
             }
             _ => {}
@@ -200,12 +212,18 @@ impl Builder<'_> {
             return;
         };
         if !self.model.splits_rename() {
+            if replaced.is_some() && self.model.clears_what_is_replaced() {
+                let id = self.atom(at, Piece::Name { dir: *to_dir, before: *replaced, after: None });
+                self.entry(id, *to_dir, to, None, *kind);
+            }
             if self.model.keeps_old_name_elsewhere() && *kind == FileKind::File && from_dir != to_dir {
                 let id = self.atom(at, Piece::Arrival { inode: *inode, replaced: *replaced, dir: *to_dir });
                 self.entry(id, *to_dir, to, Some(*inode), *kind);
             }
+            let freed = self.changes_names(at, *replaced, None, *kind);
             let piece = Piece::Rename { inode: *inode, replaced: *replaced, from_dir: *from_dir, to_dir: *to_dir };
             let id = self.atom(at, piece);
+            self.preds[id].extend(freed);
             self.entry(id, *to_dir, to, Some(*inode), *kind);
             self.entry(id, *from_dir, from, None, *kind);
             return;
@@ -227,6 +245,8 @@ impl Builder<'_> {
                 FileKind::Dir => drop(self.space.dir_mut(ino)),
             }
         }
+        let before = self.last_entry(dir, name);
+        self.preds[id].extend(before);
         let entries = self.space.dir_mut(dir);
         let table = match entries.iter().position(|e| e.name == *name) {
             Some(at) => &mut entries[at],
@@ -240,8 +260,17 @@ impl Builder<'_> {
                 entries.last_mut().expect("just pushed")
             }
         };
-        self.preds[id].extend(table.versions.last().map(|(prev, _)| *prev));
         table.versions.push((id, Value::Entry(value)));
+    }
+
+    /// The atom that the next change of an entry needs: the last one. If that is a rename which may leave the old name, it
+    /// needs only that the file has arrived: what becomes of the new name says nothing of the old one.
+    fn last_entry(&self, dir: Ino, name: &str) -> Option<AtomId> {
+        let entry = self.space.dir(dir)?.iter().find(|entry| *entry.name == *name)?;
+        match entry.versions.as_slice() {
+            [.., (id, _), _] if matches!(self.space.atoms[*id].piece, Piece::Arrival { .. }) => Some(*id),
+            versions => versions.last().map(|(id, _)| *id),
+        }
     }
 
     fn grow(&mut self, at: u32, inode: Ino, len: u64, partial: Option<u32>) {
@@ -283,7 +312,9 @@ impl Builder<'_> {
         if self.model.zeroes_in_place() {
             self.zeros(at, inode, after..before);
         }
+        let freed = self.freed(at, inode, after.next_multiple_of(BLOCK_BYTES)..before);
         let id = self.atom(at, Piece::Shrink { inode });
+        self.preds[id].extend(freed);
         self.len(id, inode, after);
         // Where the block that is left is zeroed in place, it is written in place as well: nothing of it was freed.
         let freed_from = if self.model.zeroes_in_place() { after.next_multiple_of(BLOCK_BYTES) } else { after };
@@ -316,8 +347,7 @@ impl Builder<'_> {
             let id = self.atom(at, Piece::Stale { inode, sector: write.sector, nth });
             // A block is allocated anew only when the truncation that freed it has happened.
             self.preds[id].extend(before.into_iter().chain(freed));
-            let bytes = Bytes::from_static(&[STALE_BYTE; SECTOR_BYTES as usize]);
-            self.version(id, inode, write.sector, bytes);
+            self.version(id, inode, write.sector, stale_sector());
             stale = Some(id);
         }
         let id = self.atom(at, Piece::Data { inode, sector: write.sector, nth });
@@ -337,6 +367,10 @@ impl Builder<'_> {
         let file = self.space.file_mut(inode);
         file.sectors.entry(sector).or_default().push((id, Value::Sector(bytes, hash)));
     }
+}
+
+fn stale_sector() -> Bytes {
+    Bytes::from_static(&[STALE_BYTE; SECTOR_BYTES as usize])
 }
 
 /// Where the file's last block ends, if a growing write touches it and goes on behind it.

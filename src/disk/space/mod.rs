@@ -145,7 +145,7 @@ impl Space {
 
     /// The atoms and the records, for the models.
     pub fn timeline(&self) -> Timeline<'_> {
-        Timeline { atoms: &self.atoms, records: &self.records, failed: &self.failed }
+        Timeline { base: &self.base, atoms: &self.atoms, records: &self.records, failed: &self.failed }
     }
 
     /// What was durable when the log began.

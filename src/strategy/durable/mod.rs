@@ -65,6 +65,10 @@
 //!   Nothing else is claimed less under that model: every other rename is to a free name or
 //!   over something that promises nothing, and one that leaves *both* names leaves an upload whose file is a blob,
 //!   which is never written to (`upload`).
+//! - A file that loses its last name keeps its bytes until that is durable. Not under `ext4-writeback`, where its blocks
+//!   are others' at once: a link that is removed, or a tag that is moved, may hold anything until the answer
+//!   (`no-torn-link`; and as above, of that tag). What nothing can be done about: there every `rename` over a file and
+//!   every `unlink` is so, whoever makes it. Mount with `data=ordered`, which is the default.
 //! - One process writes to the directory (`lock_root`).
 //! - Bytes do not change at rest. What is served was hashed by this process within a day ([`VERIFIED_FOR_SECONDS`]) and
 //!   not written to since; what rots meanwhile is found out by those who pull it, and then by us: it is unknown, until
@@ -97,8 +101,9 @@ use crate::oci::{Algorithm, Digest, Name, Tag, UploadId};
 /// The name of this strategy.
 pub const NAME: &str = "durable";
 
-/// The one model under which something is not claimed.
+/// The models under which something is not claimed.
 const SPLIT_RENAME: &str = "posix-split-rename";
+const WRITEBACK: &str = "ext4-writeback";
 
 /// See the [module's documentation](self).
 ///
@@ -139,7 +144,11 @@ impl<F: Fs> Strategy<F> for Durable<F> {
     }
 
     fn claims(&self, model: &str, invariant: &str) -> bool {
-        !(model == SPLIT_RENAME && matches!(invariant, "tag-old-or-new" | "acked-survives"))
+        match invariant {
+            "tag-old-or-new" | "acked-survives" => ![SPLIT_RENAME, WRITEBACK].contains(&model),
+            "no-torn-link" => model != WRITEBACK,
+            _ => true,
+        }
     }
 
     async fn recover(&self) -> Result<()> {

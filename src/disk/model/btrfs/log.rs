@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::disk::effect::What;
 use crate::disk::model::Timeline;
-use crate::disk::space::{AtomId, Bits, Piece, Space};
+use crate::disk::space::{Atom, AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
 
 /// What concerns one inode, ascending.
@@ -33,13 +33,14 @@ pub(super) fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
                 concerns(dir, false);
                 before.into_iter().chain(after).for_each(|inode| concerns(inode, true));
             }
-            Piece::Rename { inode, replaced, from_dir, to_dir } => {
+            // What is replaced has lost its name by an atom before.
+            Piece::Rename { inode, from_dir, to_dir, .. } => {
                 [from_dir, to_dir].into_iter().for_each(|dir| concerns(dir, false));
-                [inode].into_iter().chain(replaced).for_each(|inode| concerns(inode, true));
+                concerns(inode, true);
             }
-            Piece::Arrival { inode, replaced, dir } => {
+            Piece::Arrival { inode, dir, .. } => {
                 concerns(dir, false);
-                [inode].into_iter().chain(replaced).for_each(|inode| concerns(inode, true));
+                concerns(inode, true);
             }
             Piece::Shrink { inode } | Piece::Grow { inode, .. } | Piece::Data { inode, .. } => concerns(inode, false),
             Piece::Stale { .. } | Piece::Zero { .. } => {}
@@ -51,7 +52,9 @@ pub(super) fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
 /// The log tree since the last commit.
 pub(super) struct Log<'a> {
     space: &'a Space,
-    /// The first atom after the commit.
+    /// The first record after the commit.
+    commit: usize,
+    /// The first atom after it.
     first: AtomId,
     inodes: &'a BTreeMap<Ino, Inode>,
     /// Inodes that an fsync logged, ancestors that came along included.
@@ -71,7 +74,7 @@ impl<'a> Log<'a> {
         let bits = Bits::new(space.timeline().atoms.len());
         let first = space.atoms_of(commit).start;
         let [durable, pending, maybe, maybe_pending] = [(); 4].map(|()| bits.clone());
-        Self { space, first, inodes, logged: BTreeSet::new(), durable, pending, maybe, maybe_pending }
+        Self { space, commit, first, inodes, logged: BTreeSet::new(), durable, pending, maybe, maybe_pending }
     }
 
     /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
@@ -93,6 +96,13 @@ impl<'a> Log<'a> {
                 _ => continue,
             };
             if self.logged.contains(&inode) || self.logged.contains(&old_dir) {
+                if self.is_replaced(id) {
+                    // What was committed stays until something else is.
+                    if self.space.preds(id).iter().any(|before| *before >= self.first) {
+                        self.maybe_pending.insert(id);
+                    }
+                    continue;
+                }
                 self.add(id);
                 self.may_log_dirs_of(inode, at + 1);
             }
@@ -105,7 +115,7 @@ impl<'a> Log<'a> {
         let names = self.since(inode, at, true);
         let is_new = names.first().is_some_and(|id| matches!(atoms[*id].piece, Piece::Name { before: None, .. }));
         // Made since the commit, and nothing else.
-        if is_new && names.len() == 1 && self.names_before(inode) == 0 {
+        if is_new && names.len() == 1 && !self.space.timeline().has_name(inode, self.commit) {
             return;
         }
         for id in names {
@@ -134,35 +144,18 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// How many names an inode had at the commit.
-    fn names_before(&self, inode: Ino) -> i64 {
-        self.names_of(inode, self.first)
-    }
-
-    /// How many names an inode has after so many atoms.
-    fn names_of(&self, inode: Ino, atoms: AtomId) -> i64 {
-        let names = self.inodes.get(&inode).map_or(&[][..], |inode| &inode.names);
-        let change = |id: &AtomId| match self.space.atoms()[*id].piece {
-            Piece::Name { after: Some(_), .. } => 1,
-            Piece::Name { after: None, .. } => -1,
-            Piece::Rename { replaced: Some(gone), .. } if gone == inode => -1,
-            _ => 0,
-        };
-        let changes: i64 = names.iter().take_while(|id| **id < atoms).map(change).sum();
-        i64::from(self.space.base().names_of(inode)) + changes
-    }
-
     /// fsync of `inode` completed as record `at`.
     pub(super) fn fsync(&mut self, at: usize, inode: Ino) {
         let news = self.since(inode, at, false);
         let is_file = self.space.records()[at].what == What::SyncFile(inode);
-        let has_name = !is_file || self.names_of(inode, self.space.atoms_of(at).start) > 0;
-        if !has_name || news.iter().all(|id| self.durable.contains(*id)) {
+        if news.iter().all(|id| self.durable.contains(*id)) {
             return;
         }
         self.logged.insert(inode);
         for id in news {
-            if is_file || !self.came_from_elsewhere(*id, inode) {
+            if is_file && self.is_replaced(*id) {
+                self.maybe_pending.insert(*id);
+            } else if is_file || !self.came_from_elsewhere(*id, inode) {
                 self.add(*id);
             }
         }
@@ -174,6 +167,23 @@ impl<'a> Log<'a> {
         }
         self.durable.union(&self.pending);
         self.maybe.union(&self.maybe_pending);
+    }
+
+    /// What it has of a file may be gone from it.
+    pub(super) fn forget(&mut self, file: Ino, at: usize) {
+        for id in self.since(file, at, false) {
+            self.durable.remove(*id);
+            self.pending.remove(*id);
+            self.maybe.insert(*id);
+        }
+    }
+
+    /// Whether an atom takes a name from what a rename replaces.
+    fn is_replaced(&self, id: AtomId) -> bool {
+        let atoms = self.space.timeline().atoms;
+        let moves = |next: &Atom| matches!(next.piece, Piece::Arrival { .. } | Piece::Rename { .. });
+        let next = atoms.get(id + 1).filter(|next| moves(next) && next.record == atoms[id].record);
+        matches!(atoms[id].piece, Piece::Name { .. }) && next.is_some()
     }
 
     /// Whether an atom is the second half of a rename into directory `dir`, from another one.
