@@ -106,12 +106,8 @@ fn durable_is_proved_safe_for_two_moves_of_a_tag() {
     for model in model::ALL {
         let proved = prove_all(&members(&runs), setting(model, 0), Limits::default()).unwrap();
         let broken: Vec<_> = proved.proof.findings.into_keys().collect();
-        // No rename can promise otherwise where it is split, or what it replaces holds anything until it is durable.
-        let expected: &[&str] = match model.name() {
-            "posix-split-rename" => &["tag-old-or-new"],
-            "ext4-writeback" => &["no-torn-link", "tag-old-or-new"],
-            _ => &[],
-        };
+        // No rename can promise otherwise where it is split.
+        let expected: &[&str] = if model.splits_rename() { &["tag-old-or-new"] } else { &[] };
         assert_eq!(broken, expected, "{}", model.name());
     }
     // What a proof finds is shown again, and what a sample finds is among it.

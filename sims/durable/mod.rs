@@ -4,6 +4,7 @@
 mod collection;
 mod healing;
 pub mod interleave;
+mod removals;
 mod resume;
 mod stopping;
 mod syncs;

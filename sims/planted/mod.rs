@@ -187,11 +187,13 @@ fn pairs_find_bugs() {
     ];
     for (pair, call) in Pair::all(&image(1), &image(2)).iter().zip(calls) {
         let plant = Plant { bug: Bug::Without, call: call.to_owned(), nth: None };
-        let together = Together::new(pair, Some(&plant), 0);
-        let run = Run::of(&together).unwrap();
-        assert!(together.struck_at().is_some(), "{}: there is no {call}", pair.name);
-        let damage = cost::of_power_cuts(&together, &run, together.struck_at(), &cost::TELLING[..1]);
-        assert!(!damage.is_empty(), "{}: {call} may be left out", pair.name);
+        let is_found = |order| {
+            let together = Together::new(pair, Some(&plant), order);
+            let run = Run::of(&together).unwrap();
+            assert!(together.struck_at().is_some(), "{}: there is no {call}", pair.name);
+            !cost::of_power_cuts(&together, &run, together.struck_at(), &cost::TELLING[..1]).is_empty()
+        };
+        assert!((0..8).any(is_found), "{}: {call} may be left out", pair.name);
     }
 }
 

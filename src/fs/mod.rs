@@ -153,8 +153,8 @@ pub trait Fs: Clone + Send + Sync + 'static {
 
     /// Gives `from` the name `to`, replacing a file (or an empty directory by a directory) that has it. Atomic for
     /// readers and, in all models but `posix-split-rename`, over a power cut: one of the two names, never both and
-    /// never neither (but what was replaced may hold other bytes under `ext4-writeback`). Volatile; a sync of either directory makes it durable in part, of both in whole. It says
-    /// nothing about the file's bytes.
+    /// never neither (the old one with other bytes under `ext4-writeback`, if its file has no more names). Volatile; a
+    /// sync of either directory makes it durable in part, of both in whole. It says nothing about the file's bytes.
     ///
     /// Two names of one inode: nothing happens, both stay. Errors: `NotFound`, `NotADirectory`, `IsADirectory`,
     /// `NotEmpty` (also: anything onto a directory that contains it), `InvalidInput` (a directory into itself, the root).

@@ -65,6 +65,12 @@ pub(super) const CASES: &[Litmus] = &[
         calls: "create d/b; mkdir e; mkdir e/d; create e/f; fsync /",
     },
     Litmus {
+        name: "btrfs_rename_in_what_came_along",
+        about: "A rename in a new directory that may have been logged with the one above may enter the log.",
+        setup: "create x",
+        calls: "mkdir d; create d/b; fsync /; create d/c; rename d/b d/a; append x 1 X; fsync x",
+    },
+    Litmus {
         name: "btrfs_unlink_in_the_log",
         about: "An unlink enters the log if the inode was logged; another inode's is not there until a commit.",
         setup: "create a; create b; create c",

@@ -11,7 +11,8 @@
 //!   back, since its removal is lost, so do the bytes as they were at C, though they were synced anew since.
 //! - fsync of a directory logs its new and removed entries, and its own new ancestors.
 //! - A rename or a removal after C enters the log only if the inode, or the directory that the name stood in, was
-//!   logged since C; it is durable with the next fsync that logs anything.
+//!   logged since C; it is durable with the next fsync that logs anything. If these only may have been logged (below), so
+//!   may it.
 //! - A file that came from another directory, of which neither the file nor that directory was logged, keeps its old name
 //!   when its new directory is fsynced: both names may be there. So it does when the new name is changed once more before
 //!   that fsync.

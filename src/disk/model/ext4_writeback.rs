@@ -5,6 +5,10 @@
 //!
 //! This allows more than ext4 does: a file that is still open frees nothing, and blocks are used anew only if
 //! something is written.
+//!
+//! **It is known to allow too little** where a file is cut and grows again: the zeros that a shrink writes into its last
+//! block are not waited for, so what they were to cover may show when both lengths are there. (Measured, Linux 6.18: of 71
+//! bytes after `truncate a 10; truncate a 40` all 40 are as they were.)
 
 use super::{Family, PersistenceModel, Preds, Timeline, ext4_ordered, force_journalled, one_family};
 use crate::disk::effect::Cut;

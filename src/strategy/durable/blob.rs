@@ -183,10 +183,11 @@ impl<F: Fs> Durable<F> {
     pub(super) async fn remove_link(&self, path: &str) -> Result<Option<()>> {
         self.names.writable()?;
         let found = self.layout.read_link(path).await?;
-        if found.is_some() {
-            self.names.unlink(path).await?;
-        }
+        let removed = if found.is_some() { Some(self.names.unlink(path).await?) } else { None };
         self.names.settle(path).await?;
+        if let Some(removed) = removed {
+            self.names.let_go(removed).await;
+        }
         if let (Some(_), Some((dir, _))) = (&found, split(path)) {
             // The promise is kept by now: where this fails, an empty directory is litter.
             let _ = self.names.remove_dir(dir).await;

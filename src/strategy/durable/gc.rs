@@ -4,10 +4,12 @@
 //! 2. With `delete_untagged`: remove dead revisions, parents before children, each round made durable before the next
 //!    and before step 3. Otherwise a crash could keep a manifest and take what it references.
 //! 3. Remove dead layer links, and the index entries of tags whose revision is gone.
-//! 4. If content is to go: make all removals of links durable, with one `sync_fs`, unless there were none since the
-//!    last one. It also covers those that no request waited for (index entries of deleted tags). Those may be under
-//!    way beside us: an entry that they still have to remove was seen by the mark, and step 3 waits for their lock.
-//! 5. Remove the content that no link is left of. No sync: content that comes back is removed by the next cycle.
+//! 4. Make all removals of links durable, with one `sync_fs`, unless there were none, and let the files go that were
+//!    links. If content is to go it also covers those removals that no request waited for (index entries of deleted
+//!    tags). They may be under way beside us: an entry that they still have to remove was seen by the mark, and step 3
+//!    waits for their lock.
+//! 5. Remove the content that no link is left of. No sync: content that comes back, whatever it holds then, is hashed
+//!    before anyone relies on it, and removed by the next cycle.
 //!
 //! Each removal is made under the lock of its object, after asking the [fence](super::fence) whether a push relies on
 //! it since the mark. A revision that is spared in step 2 takes all that it references out of the steps after it.
@@ -22,7 +24,7 @@ mod survey;
 use std::collections::BTreeSet;
 
 use super::Durable;
-use super::fence::Spared;
+use super::{fence::Spared, names::Aside};
 use crate::fs::{ErrorKind, Fs, FsExt, split};
 use crate::oci::{Digest, Name, Tag};
 use crate::strategy::layout::{blob_data, blob_dir, layer_link, revision_link, tag_index_link};
@@ -37,7 +39,7 @@ struct Cycle<'a, F: Fs> {
     repositories: Vec<(Name, Survey)>,
     /// Content that some link or live manifest needs.
     needed: BTreeSet<Digest>,
-    removed: Vec<RemovedLink>,
+    removed: Vec<(RemovedLink, Aside)>,
     collected: Collected,
 }
 
@@ -116,8 +118,8 @@ impl<F: Fs> Cycle<'_, F> {
             return Ok(());
         }
         if !self.options.dry_run {
-            self.durable.names.unlink(&revision_link(repo, &dead.named)).await?;
-            self.removed.push(RemovedLink::Revision(repo.clone(), dead.named));
+            let aside = self.durable.names.unlink(&revision_link(repo, &dead.named)).await?;
+            self.removed.push((RemovedLink::Revision(repo.clone(), dead.named), aside));
         }
         self.collected.manifests.push((repo.clone(), dead.named));
         Ok(())
@@ -134,8 +136,8 @@ impl<F: Fs> Cycle<'_, F> {
                 }
                 if !self.options.dry_run {
                     let _loosely = durable.names.loosely();
-                    durable.names.unlink(&layer_link(repo, named)).await?;
-                    self.removed.push(RemovedLink::Layer(repo.clone(), *named));
+                    let aside = durable.names.unlink(&layer_link(repo, named)).await?;
+                    self.removed.push((RemovedLink::Layer(repo.clone(), *named), aside));
                 }
                 self.collected.layer_links.push((repo.clone(), *named));
             }
@@ -143,8 +145,8 @@ impl<F: Fs> Cycle<'_, F> {
                 let _manifests = durable.lock_manifests(repo).await;
                 if !durable.fs.exists(&revision_link(repo, named)).await? {
                     let _loosely = durable.names.loosely();
-                    durable.names.unlink(&tag_index_link(repo, tag, named)).await?;
-                    self.removed.push(RemovedLink::IndexEntry(repo.clone(), tag.clone(), *named));
+                    let aside = durable.names.unlink(&tag_index_link(repo, tag, named)).await?;
+                    self.removed.push((RemovedLink::IndexEntry(repo.clone(), tag.clone(), *named), aside));
                 }
             }
         }
@@ -156,7 +158,7 @@ impl<F: Fs> Cycle<'_, F> {
     async fn settle_removals(&mut self) -> Result<()> {
         let durable = self.durable;
         durable.names.settle_everything().await?;
-        for link in std::mem::take(&mut self.removed) {
+        for (link, aside) in std::mem::take(&mut self.removed) {
             let (path, _locks) = match &link {
                 RemovedLink::Layer(repo, digest) => (layer_link(repo, digest), durable.lock_digests(&[*digest]).await),
                 RemovedLink::Revision(repo, digest) => {
@@ -166,6 +168,7 @@ impl<F: Fs> Cycle<'_, F> {
                     (tag_index_link(repo, tag, digest), vec![durable.lock_manifests(repo).await])
                 }
             };
+            durable.names.let_go(aside).await;
             if let Some((dir, _)) = split(&path) {
                 durable.names.remove_dir(dir).await?;
             }
@@ -181,7 +184,8 @@ impl<F: Fs> Cycle<'_, F> {
                 dead.push(digest);
             }
         }
-        if !self.options.dry_run && !dead.is_empty() && durable.names.take_loose() {
+        let has_removed = !self.removed.is_empty();
+        if !self.options.dry_run && (has_removed || !dead.is_empty()) && (durable.names.take_loose() || has_removed) {
             self.settle_removals().await?;
         }
         for digest in dead {

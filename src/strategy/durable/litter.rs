@@ -2,6 +2,7 @@
 //!
 //! Ours and other registries' (distribution 3.1 leaves `*.ID.tmp`). None of it is ever shown, so this is only about
 //! space; it runs beside the serving, takes the lock of each object that it looks at, and may itself be cut anywhere.
+//! A temporary file may be what a link was, until that is durable (rule 8): so the link's name is settled first.
 //! Content without a link is not litter: a push may be about to link it, and the collection knows.
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use super::Durable;
 use super::names::TEMPORARY;
 use crate::env::sync::see_part;
-use crate::fs::{ErrorKind, FileKind, Fs, FsExt};
+use crate::fs::{DirEntry, ErrorKind, FileKind, Fs, FsExt};
 use crate::oci::{Digest, Name, Tag, UploadId};
 use crate::strategy::layout::{
     BLOBS, REPOSITORIES, layers_dir, revisions_dir, tag_current_link, tag_dir, tag_index_dir, tags_dir, upload_data,
@@ -112,6 +113,7 @@ impl<F: Fs> Durable<F> {
             // Deleted, or never there. Index entries that are left keep nobody's tag.
             self.names.settle(&current).await?;
             let _loosely = self.names.loosely();
+            self.remove_lone_entries(repo, tag).await?;
             return self.remove_all(&dir).await;
         }
         let mut removed = self.tidy(&format!("{dir}/current"), "link").await?;
@@ -142,22 +144,25 @@ impl<F: Fs> Durable<F> {
         Ok(removed)
     }
 
-    /// Removes the temporary files in `dir`, and `dir` if it is empty then: the absence of `file`, which was to be in
-    /// it, is made durable first, as someone may have been told of it.
+    /// Removes the temporary files in `dir`, and `dir` if it is empty then. What became of `file`, which was to be in it, is
+    /// made durable first: someone may have been told of it, and a temporary file may be what it was.
     async fn tidy(&self, dir: &str, file: &str) -> Result<u64> {
         let entries = self.fs.list(dir).await?;
-        let is_litter = |name: &str| name.ends_with(TEMPORARY);
-        let mut removed = 0;
-        for entry in entries.iter().filter(|e| e.kind == FileKind::File && is_litter(&e.name)) {
-            self.names.writable()?;
-            self.fs.unlink(&format!("{dir}/{}", entry.name)).await?;
-            removed += 1;
-        }
-        if removed == entries.len() as u64 {
+        let is_litter = |entry: &&DirEntry| entry.kind == FileKind::File && entry.name.ends_with(TEMPORARY);
+        let litter: Vec<&DirEntry> = entries.iter().filter(is_litter).collect();
+        let is_all = litter.len() == entries.len();
+        if is_all || !litter.is_empty() {
             self.names.settle(&format!("{dir}/{file}")).await?;
-            removed += u64::from(self.names.remove_dir(dir).await?);
         }
-        Ok(removed)
+        for entry in &litter {
+            self.names.writable()?;
+            match self.fs.unlink(&format!("{dir}/{}", entry.name)).await {
+                Err(e) if e.kind != ErrorKind::NotFound => return Err(e.into()),
+                _ => {}
+            }
+        }
+        let removed = if is_all { u64::from(self.names.remove_dir(dir).await?) } else { 0 };
+        Ok(litter.len() as u64 + removed)
     }
 
     /// Removes a directory with all that is in it, and counts.

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Durable, blob::link_target};
+use super::{Durable, blob::link_target, names::Aside};
 use crate::env::limits::MAX_MANIFEST_BYTES;
 use crate::env::sync::KeyGuard;
 use crate::fs::{ErrorKind, FileExt, Fs, FsExt, split};
@@ -135,18 +135,18 @@ impl<F: Fs> Durable<F> {
         for tag in self.tags_of(repo).await? {
             let current = tag_current_link(repo, &tag);
             if self.layout.read_link(&current).await? == Some(Ok(target)) {
-                self.names.unlink(&current).await?;
-                tags.push(tag);
+                tags.push((self.names.unlink(&current).await?, tag));
             }
         }
-        for tag in &tags {
+        for (_, tag) in &tags {
             self.names.settle(&tag_current_link(repo, tag)).await?;
+        }
+        // The entry in a tag's index goes before the link that it is another name of.
+        for (current, tag) in tags {
+            self.discard_tag(repo, &tag, current).await;
         }
         for name in self.names_of(repo, digest, &target).await? {
             self.remove_link(&revision_link(repo, &name)).await?;
-        }
-        for tag in &tags {
-            self.discard_tag(repo, tag).await;
         }
         Ok(())
     }
@@ -181,21 +181,39 @@ impl<F: Fs> Durable<F> {
             self.names.settle(&current).await?;
             return Err(Error::ManifestUnknown(tag.to_string()));
         }
-        self.names.unlink(&current).await?;
+        let removed = self.names.unlink(&current).await?;
         self.names.settle(&current).await?;
-        self.discard_tag(repo, tag).await;
+        self.discard_tag(repo, tag, removed).await;
         Ok(())
     }
 
     /// Removes what is left of a tag that is durably gone: nobody reads it. Index entries that a crash brings back
     /// are of content that is there until a collection, and a collection makes all removals of links durable before
     /// it removes content.
-    async fn discard_tag(&self, repo: &Name, tag: &Tag) {
+    async fn discard_tag(&self, repo: &Name, tag: &Tag, current: Aside) {
+        self.names.let_go(current).await;
         let dir = tag_dir(repo, tag);
         let _loosely = self.names.loosely();
-        if self.names.writable().is_ok() && self.fs.remove_tree(&dir).await.is_ok() {
+        if self.remove_lone_entries(repo, tag).await.is_ok()
+            && self.names.writable().is_ok()
+            && self.fs.remove_tree(&dir).await.is_ok()
+        {
             self.names.forget_below(&dir);
         }
+    }
+
+    /// Removes for good the entries of a tag's index that are no other names of revisions: of revisions that are gone, and
+    /// those that distribution wrote.
+    pub(super) async fn remove_lone_entries(&self, repo: &Name, tag: &Tag) -> Result<()> {
+        for digest in self.layout.tag_index(repo, tag).await? {
+            let entry = tag_index_link(repo, tag, &digest);
+            let names = [self.fs.metadata(&entry).await, self.fs.metadata(&revision_link(repo, &digest)).await];
+            match names.map(|file| file.map(|file| file.ino)) {
+                [Ok(entry), Ok(revision)] if entry == revision => {}
+                _ => drop(self.remove_link(&entry).await?),
+            }
+        }
+        Ok(())
     }
 
     /// The tags that have a directory, sorted.

@@ -18,6 +18,10 @@
 //!    a file once per start before relying on it. What does not hold is answered "not known", and the client's next
 //!    push replaces it: that is all the healing there is.
 //! 7. After a failed sync nothing is written until the next start.
+//! 8. A link that is replaced or removed keeps another name, a temporary one beside it, until that is durable. (Else: torn
+//!    links under `ext4-writeback`, where the blocks of a file that has lost its last name are others' at once. An open
+//!    handle would hold them too, but not when the process is killed: then what is in the page cache takes them, before
+//!    any sync of the next start.)
 //!
 //! # Calls and syncs
 //!
@@ -33,10 +37,10 @@
 //! | mount | link as above | 1 file, 2 dir; none if linked |
 //! | put a manifest | content `.tmp`, **file**, rename, **dir** blob, **dir** shard; revision link likewise | 2 file, 4 dir; none if known |
 //! | … and point a new tag | index entry (hard link); `current/link` `.tmp`, **file**, rename, **dir** `current`, **dir** tag, **dir** `tags` | 1 file, 3 dir |
-//! | … and move a tag | the same | 1 file, 1 dir |
-//! | delete a tag | unlink `current/link`; **dir** `current`; remove the rest | 1 dir |
-//! | delete a manifest | its tags as above; unlink the revision link; **dir** | 1 dir, and 1 a tag |
-//! | delete a blob | unlink the layer link; **dir** | 1 dir |
+//! | … and move a tag | the same, and before the rename a hard link of the old one, `.tmp`, which goes last | 1 file, 1 dir |
+//! | delete a tag | rename `current/link` to `.tmp`; **dir** `current`; remove the rest | 1 dir |
+//! | delete a manifest | its tags as above; rename the revision link; **dir**; remove it | 1 dir, and 1 a tag |
+//! | delete a blob | rename the layer link; **dir**; remove it | 1 dir |
 //! | read anything | open, read | none, unless it meets a change under way |
 //! | start | | 1 `sync_fs` |
 //! | collection | see `gc` | 1 `sync_fs`, and 1 for each round of dead revisions |
@@ -65,10 +69,6 @@
 //!   Nothing else is claimed less under that model: every other rename is to a free name or
 //!   over something that promises nothing, and one that leaves *both* names leaves an upload whose file is a blob,
 //!   which is never written to (`upload`).
-//! - A file that loses its last name keeps its bytes until that is durable. Not under `ext4-writeback`, where its blocks
-//!   are others' at once: a link that is removed, or a tag that is moved, may hold anything until the answer
-//!   (`no-torn-link`; and as above, of that tag). What nothing can be done about: there every `rename` over a file and
-//!   every `unlink` is so, whoever makes it. Mount with `data=ordered`, which is the default.
 //! - One process writes to the directory (`lock_root`).
 //! - Bytes do not change at rest. What is served was hashed by this process within a day ([`VERIFIED_FOR_SECONDS`]) and
 //!   not written to since; what rots meanwhile is found out by those who pull it, and then by us: it is unknown, until
@@ -101,9 +101,8 @@ use crate::oci::{Algorithm, Digest, Name, Tag, UploadId};
 /// The name of this strategy.
 pub const NAME: &str = "durable";
 
-/// The models under which something is not claimed.
+/// The one model under which something is not claimed.
 const SPLIT_RENAME: &str = "posix-split-rename";
-const WRITEBACK: &str = "ext4-writeback";
 
 /// See the [module's documentation](self).
 ///
@@ -144,11 +143,7 @@ impl<F: Fs> Strategy<F> for Durable<F> {
     }
 
     fn claims(&self, model: &str, invariant: &str) -> bool {
-        match invariant {
-            "tag-old-or-new" | "acked-survives" => ![SPLIT_RENAME, WRITEBACK].contains(&model),
-            "no-torn-link" => model != WRITEBACK,
-            _ => true,
-        }
+        !(model == SPLIT_RENAME && matches!(invariant, "tag-old-or-new" | "acked-survives"))
     }
 
     async fn recover(&self) -> Result<()> {

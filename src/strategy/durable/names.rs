@@ -25,7 +25,7 @@ use bytes::Bytes;
 use crate::env::World;
 use crate::env::sync::{LockTable, hold, hold_part, see_part};
 use crate::env::touched;
-use crate::fs::{ErrorKind, File, FileExt, FileKind, Fs, FsError, OpenMode, split};
+use crate::fs::{ErrorKind, File, FileExt, FileKind, Fs, FsError, FsExt, OpenMode, split};
 use crate::strategy::{Error, Result};
 
 /// How the names of temporary files end: ours, and those of distribution 3.1.
@@ -80,6 +80,11 @@ impl Drop for Change<'_> {
         mark.running = mark.running.saturating_sub(1);
     }
 }
+
+/// A file that lost its name and has a temporary one, until it is [let go](Names::let_go): after that change is durable.
+/// Else a crash could bring the name back, of a file whose bytes are gone: where freed blocks are used anew at once.
+#[must_use = "it is litter if nobody lets it go"]
+pub(super) struct Aside(Option<String>);
 
 /// A removal of links that nobody settles, under way until this is dropped.
 pub(super) struct Loosely<'a>(&'a AtomicBool);
@@ -140,17 +145,41 @@ impl<F: Fs> Names<F> {
     }
 
     /// Removes a name; one that is not there is as good as removed.
-    pub(super) async fn unlink(&self, path: &str) -> Result<()> {
+    pub(super) async fn unlink(&self, path: &str) -> Result<Aside> {
         self.writable()?;
+        let aside = self.temporary(path);
         let _change = self.begin(path);
-        match self.fs.unlink(path).await {
-            Err(e) if e.kind != ErrorKind::NotFound => Err(e.into()),
-            _ => Ok(()),
+        match self.fs.rename(path, &aside).await {
+            Ok(()) => Ok(Aside(Some(aside))),
+            Err(e) if e.kind == ErrorKind::NotFound => Ok(Aside(None)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Gives what has the name `path` a second one. (On a file system without hard links it has to do without.)
+    async fn keep(&self, path: &str) -> Result<Aside> {
+        if !self.fs.exists(path).await? {
+            return Ok(Aside(None));
+        }
+        let aside = self.temporary(path);
+        match self.fs.hard_link(path, &aside).await {
+            Ok(()) => Ok(Aside(Some(aside))),
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::InvalidInput) => {
+                Ok(Aside(None))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Lets go of a file that has durably lost its name. Where this fails it is litter.
+    pub(super) async fn let_go(&self, aside: Aside) {
+        if let (Some(path), Ok(())) = (aside.0, self.writable()) {
+            let _ = self.fs.unlink(&path).await;
         }
     }
 
     /// Puts a small file, and makes it and all names on its path durable: written beside its place, synced, renamed.
-    /// Its directory must exist.
+    /// Its directory must exist. What it replaces keeps a second name meanwhile.
     pub(super) async fn put(&self, path: &str, content: Bytes) -> Result<()> {
         self.writable()?;
         let temporary = self.temporary(path);
@@ -158,16 +187,22 @@ impl<F: Fs> Names<F> {
         let written = async {
             file.write_full(0, content).await?;
             self.sync_file(&file).await?;
-            self.rename(&temporary, path).await
+            let old = self.keep(path).await?;
+            self.rename(&temporary, path).await?;
+            Ok(old)
         };
-        if let Err(error) = written.await {
-            // Where this fails or must not be tried, the file is litter, which the next start collects.
-            if self.writable().is_ok() {
-                let _ = self.fs.unlink(&temporary).await;
+        match written.await {
+            Ok(old) => {
+                self.settle(path).await?;
+                self.let_go(old).await;
+                Ok(())
             }
-            return Err(error);
+            Err(error) => {
+                // Where this fails or must not be tried, the file is litter, which the next start collects.
+                self.let_go(Aside(Some(temporary))).await;
+                Err(error)
+            }
         }
-        self.settle(path).await
     }
 
     /// A free name beside `path`, of the form that litter collection knows.

@@ -59,6 +59,8 @@ pub(super) struct Log<'a> {
     inodes: &'a BTreeMap<Ino, Inode>,
     /// Inodes that an fsync logged, ancestors that came along included.
     logged: BTreeSet<Ino>,
+    /// Inodes that may have come along with one.
+    maybe_logged: BTreeSet<Ino>,
     /// What a completed log sync made durable.
     pub(super) durable: Bits,
     /// What is in the log and waits for the next log sync.
@@ -74,7 +76,8 @@ impl<'a> Log<'a> {
         let bits = Bits::new(space.timeline().atoms.len());
         let first = space.atoms_of(commit).start;
         let [durable, pending, maybe, maybe_pending] = [(); 4].map(|()| bits.clone());
-        Self { space, commit, first, inodes, logged: BTreeSet::new(), durable, pending, maybe, maybe_pending }
+        let (logged, maybe_logged) = Default::default();
+        Self { space, commit, first, inodes, logged, maybe_logged, durable, pending, maybe, maybe_pending }
     }
 
     /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
@@ -95,17 +98,24 @@ impl<'a> Log<'a> {
                 Piece::Name { dir, before: Some(inode), after: None, .. } => (inode, dir),
                 _ => continue,
             };
-            if self.logged.contains(&inode) || self.logged.contains(&old_dir) {
-                if self.is_replaced(id) {
-                    // What was committed stays until something else is.
-                    if self.space.preds(id).iter().any(|before| *before >= self.first) {
-                        self.maybe_pending.insert(id);
-                    }
-                    continue;
-                }
-                self.add(id);
-                self.may_log_dirs_of(inode, at + 1);
+            let is_in = |logged: &BTreeSet<Ino>| logged.contains(&inode) || logged.contains(&old_dir);
+            let (is_logged, may_be) = (is_in(&self.logged), is_in(&self.maybe_logged));
+            if !is_logged && !may_be {
+                continue;
             }
+            if self.is_replaced(id) {
+                // What was committed stays until something else is.
+                if self.space.preds(id).iter().any(|before| *before >= self.first) {
+                    self.maybe_pending.insert(id);
+                }
+                continue;
+            }
+            if is_logged {
+                self.add(id);
+            } else {
+                self.maybe_pending.insert(id);
+            }
+            self.may_log_dirs_of(inode, at + 1);
         }
     }
 
@@ -133,6 +143,7 @@ impl<'a> Log<'a> {
     /// What changed in a directory may be in the log, and what did in new directories there.
     fn may_log(&mut self, dir: Ino, at: usize) {
         let atoms = self.space.timeline().atoms;
+        self.maybe_logged.insert(dir);
         for id in self.since(dir, at, false) {
             if self.maybe_pending.contains(*id) || !atoms[*id].changes_dir(dir) {
                 continue;
