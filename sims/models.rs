@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use pullplug::disk::SimFs;
-use pullplug::disk::crash::{Loss, families, free_atoms, whole};
+use pullplug::disk::crash::{Loss, families, families_at, free_atoms, whole};
 use pullplug::disk::effect::{Cut, What, executed};
 use pullplug::disk::fault::{FailedPages, FaultRates, Faults};
-use pullplug::disk::model::{ALL, Journal, PersistenceModel, named};
+use pullplug::disk::model::{ALL, Family, Journal, PersistenceModel, named};
 use pullplug::disk::space::{Bits, Space};
 use pullplug::disk::tree::Tree;
 use pullplug::env::choice::{Recorded, recorded};
@@ -185,8 +185,30 @@ fn every_enumeration_is_legal_and_visits_each_set_once() {
     });
 }
 
+#[test]
+fn many_cuts_have_the_families_of_each() {
+    check("many cuts", 300, &script(12), |script| {
+        let player = played(&script);
+        let cuts = player.cuts();
+        let words = |family: &Family| format!("{family:?}");
+        for model in ALL {
+            for from in [0, cuts.len() / 2, cuts.len() - 1] {
+                let all = families_at(&player.space(model), model, Loss::PowerCut, &cuts[from..]);
+                for (at, cut) in cuts[from..].iter().enumerate() {
+                    // A space of its own: what it has found for other cuts is not used.
+                    let alone = families(&player.space(model), model, Loss::PowerCut, *cut);
+                    let alone: BTreeSet<String> = alone.iter().map(words).collect();
+                    let of: BTreeSet<String> = all.of(at).map(words).collect();
+                    prop_assert_eq!(of, alone, "{} at {}, of those from {}", model.name(), cut, cuts[from]);
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
 /// How many legal sets a family has, counted the slow way: all subsets of the free atoms.
-fn count_closed(space: &Space, family: &pullplug::disk::model::Family) -> usize {
+fn count_closed(space: &Space, family: &Family) -> usize {
     let free = free_atoms(family);
     let legal = |choice: &u32| {
         let mut bits = family.forced.clone();

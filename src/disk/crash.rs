@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::effect::{Cut, Record, What};
-use super::model::{Family, PersistenceModel, Posix};
+use super::model::{Families, Family, PersistenceModel, Posix};
 use super::space::{AtomId, Bits, Space};
 use super::tree::Tree;
 use crate::env::choice::Chooser;
@@ -62,6 +62,21 @@ pub fn families(space: &Space, model: &dyn PersistenceModel, loss: Loss, cut: Cu
         return vec![Family { forced: all.clone(), allowed: all }];
     }
     model.families(space, cut)
+}
+
+/// The same at each of `cuts`, which ascend.
+pub fn families_at(space: &Space, model: &dyn PersistenceModel, loss: Loss, cuts: &[Cut]) -> Families {
+    if loss != Loss::ProcessCrash {
+        return model.families_at(space, cuts);
+    }
+    let mut all = Families::new(cuts.len());
+    for (at, cut) in cuts.iter().enumerate() {
+        for family in families(space, model, loss, *cut) {
+            let number = all.number(family);
+            all.push(at, number);
+        }
+    }
+    all
 }
 
 /// Everything that was executed before `cut`: what the page cache shows. (Bytes that were written follow the stale ones

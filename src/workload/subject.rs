@@ -31,6 +31,9 @@ const AFTER_CRASH_IDS: u64 = 3;
 pub struct RegistrySubject<P = String> {
     strategy: P,
     workload: Workload,
+    /// Those of a run on a disk that works. After a restart clients begin others; looked at are these, which any client
+    /// may still ask for. (Looking at the others as well takes two to three times the executions of a proof under `posix`,
+    /// for what a crash of the first attempt shows already.)
     sessions: Sessions,
 }
 

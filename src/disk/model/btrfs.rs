@@ -33,7 +33,7 @@ mod log;
 
 use std::collections::BTreeMap;
 
-use super::{Family, PersistenceModel, Preds, Timeline, force_all, force_data, order_growth_after_blocks};
+use super::{Families, Family, PersistenceModel, Preds, Timeline, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
 use crate::disk::fault::FailedPages;
 use crate::disk::space::{AtomId, Bits, Piece, Space};
@@ -76,7 +76,7 @@ impl PersistenceModel for Btrfs {
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
         let records = cut.records as usize;
-        let mut families = space.families_after(records, || at_one_cut(space, records), || at_all_cuts(space));
+        let mut families = space.families_after(records, || at_one_cut(space, records), || at_all_cuts(space, 0));
         if let Some(mut last) = families.pop() {
             reach_into(space, cut, &mut last);
             if !families.contains(&last) {
@@ -84,6 +84,25 @@ impl PersistenceModel for Btrfs {
             }
         }
         families
+    }
+
+    fn families_at(&self, space: &Space, cuts: &[Cut]) -> Families {
+        let Some(first) = cuts.first() else { return Families::default() };
+        let mut families = at_all_cuts(space, first.records as usize);
+        let mut at = Vec::with_capacity(cuts.len());
+        for cut in cuts {
+            let mut of = families.at(cut.records as usize).to_vec();
+            if let Some(last) = of.pop() {
+                let mut last = families.get(last).clone();
+                reach_into(space, *cut, &mut last);
+                let last = families.number(last);
+                if !of.contains(&last) {
+                    of.push(last);
+                }
+            }
+            at.push(of);
+        }
+        families.rearranged(at)
     }
 
     fn any_family(&self, space: &Space, cut: Cut, chooser: &mut dyn Chooser) -> Family {
@@ -147,15 +166,18 @@ fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
     families
 }
 
-/// The families after each number of records, as [`at_one_cut`] finds them.
-fn at_all_cuts(space: &Space) -> Vec<Vec<Family>> {
+/// The families after each number of records, from that many on, as [`at_one_cut`] finds them.
+fn at_all_cuts(space: &Space, from: usize) -> Families {
     let records = space.records();
     let inodes = inodes(space.timeline());
-    let mut all: Vec<Vec<Family>> = vec![Vec::new(); records.len() + 1];
+    let mut all = Families::new(records.len() + 1);
     let mut kept = Kept::new(space);
     for at in 0..=records.len() {
         let mut commit = Commit::at(&kept, at, &inodes);
-        all[at].push(commit.family());
+        if at >= from {
+            let number = all.number(commit.family());
+            all.push(at, number);
+        }
         if at == records.len() {
             break;
         }
@@ -163,15 +185,20 @@ fn at_all_cuts(space: &Space) -> Vec<Vec<Family>> {
         if !is_commit_point(space, at) {
             continue;
         }
-        for (done, families) in all.iter_mut().enumerate().skip(at + 1) {
+        let mut number = None;
+        for done in at + 1..=records.len() {
             // What syncfs completed was committed.
             if records[done - 1].what == What::SyncFs {
                 break;
             }
             commit.goes_on(done - 1);
-            let family = commit.family();
-            if !families.contains(&family) {
-                families.push(family);
+            // Only a sync brings anything.
+            if matches!(records[done - 1].what, What::SyncFile(_) | What::SyncDir(_)) {
+                number = None;
+            }
+            if done >= from {
+                let number = *number.get_or_insert_with(|| all.number(commit.family()));
+                all.offer(done, number);
             }
         }
     }

@@ -12,6 +12,7 @@ mod btrfs;
 mod ext4_ordered;
 mod ext4_ordered_weak;
 mod ext4_writeback;
+mod families;
 mod journal;
 mod posix;
 mod posix_split_rename;
@@ -21,6 +22,7 @@ pub use btrfs::Btrfs;
 pub use ext4_ordered::Ext4Ordered;
 pub use ext4_ordered_weak::Ext4OrderedWeak;
 pub use ext4_writeback::Ext4Writeback;
+pub use families::Families;
 pub use journal::Journal;
 pub use posix::Posix;
 pub use posix_split_rename::PosixSplitRename;
@@ -139,6 +141,18 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
     /// The crash states at `cut`.
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family>;
 
+    /// The crash states at each of `cuts`, which ascend.
+    fn families_at(&self, space: &Space, cuts: &[Cut]) -> Families {
+        let mut families = Families::new(cuts.len());
+        for (at, cut) in cuts.iter().enumerate() {
+            for family in self.families(space, *cut) {
+                let number = families.number(family);
+                families.offer(at, number);
+            }
+        }
+        families
+    }
+
     /// One of [`families`](Self::families), by one choice: for who wants a single crash state. Each can be chosen; a
     /// model with many may offer one several times, and need not find the others.
     fn any_family(&self, space: &Space, cut: Cut, chooser: &mut dyn Chooser) -> Family {
@@ -216,9 +230,11 @@ fn one_family(space: &Space, cut: Cut, forces: impl Fn(Timeline<'_>, usize, &Wha
     };
     let all = || {
         let mut forced = Bits::new(timeline.atoms.len());
-        let mut after_each = Vec::with_capacity(timeline.records.len() + 1);
+        let mut after_each = Families::new(timeline.records.len() + 1);
         for at in 0..=timeline.records.len() {
-            after_each.push(vec![Family { forced: forced.clone(), allowed: space.executed(Cut::after(at)) }]);
+            let family = Family { forced: forced.clone(), allowed: space.executed(Cut::after(at)) };
+            let number = after_each.number(family);
+            after_each.push(at, number);
             let Some(record) = timeline.records.get(at) else { break };
             let before = forced.clone();
             forces(timeline, at, &record.what, &mut forced);
@@ -253,8 +269,9 @@ fn force_by_syncfs(timeline: Timeline<'_>, at: usize, forced: &mut Bits) {
 
 /// Forces the atoms before record `at` that `which` picks, but for pages that a failed sync marked clean.
 fn force(timeline: Timeline<'_>, at: usize, forced: &mut Bits, which: impl Fn(&Atom) -> bool) {
-    for (id, atom) in timeline.atoms.iter().enumerate() {
-        if (atom.record as usize) < at && !atom.is_partial() && which(atom) && !is_lost(timeline, id, at) {
+    let before = timeline.atoms.iter().enumerate().take_while(|(_, atom)| (atom.record as usize) < at);
+    for (id, atom) in before {
+        if !atom.is_partial() && which(atom) && !is_lost(timeline, id, at) {
             forced.insert(id);
         }
     }
@@ -340,8 +357,9 @@ fn order_growth_after_blocks(timeline: Timeline<'_>, preds: &mut Preds) {
         if timeline.failed.contains(id) {
             continue;
         }
-        let own = timeline.atoms.iter().enumerate().filter(|(_, a)| a.record == atom.record);
-        let own = own.filter(|(_, a)| matches!(a.piece, Piece::Data { nth, .. } if partial.is_none_or(|n| nth < n)));
-        preds[id].extend(own.map(|(id, _)| id));
+        let is_own = |other: &AtomId| timeline.atoms[*other].record == atom.record;
+        let is_below = |piece: Piece| matches!(piece, Piece::Data { nth, .. } if partial.is_none_or(|n| nth < n));
+        let own = (0..id).rev().take_while(is_own).filter(|id| is_below(timeline.atoms[*id].piece));
+        preds[id].extend(own);
     }
 }

@@ -3,6 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::AtomId;
+use super::hash::mix;
 
 /// Words that a set holds in place: the sets of most logs are cloned without an allocation.
 const WORDS_IN_PLACE: usize = 6;
@@ -82,6 +83,11 @@ impl Bits {
         self.0.iter().all(|w| *w == 0)
     }
 
+    /// A hash of the set, and of what came before.
+    pub(in crate::disk) fn fold(&self, before: u64) -> u64 {
+        self.0.iter().fold(before, |hash, word| mix(hash, *word))
+    }
+
     /// The first atom.
     pub fn first(&self) -> Option<AtomId> {
         self.iter().next()
@@ -89,13 +95,22 @@ impl Bits {
 
     /// The atoms, ascending.
     pub fn iter(&self) -> impl Iterator<Item = AtomId> + '_ {
-        self.0.iter().enumerate().flat_map(|(i, word)| {
-            let mut rest = *word;
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-                rest &= rest - 1;
-                Some(i * 64 + bit)
-            })
-        })
+        ids(self.0.iter().copied())
     }
+
+    /// The atoms that `other` has as well, ascending.
+    pub(super) fn common<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = AtomId> + 'a {
+        ids(self.0.iter().zip(&other.0).map(|(a, b)| a & b))
+    }
+}
+
+fn ids(words: impl Iterator<Item = u64>) -> impl Iterator<Item = AtomId> {
+    words.enumerate().flat_map(|(i, word)| {
+        let mut rest = word;
+        std::iter::from_fn(move || {
+            let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(i * 64 + bit)
+        })
+    })
 }

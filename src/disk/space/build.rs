@@ -21,6 +21,7 @@ impl Space {
             base,
             records: log.clone(),
             atoms: Vec::new(),
+            starts: Vec::new(),
             preds: Vec::new(),
             tied: Vec::new(),
             failed: Bits::default(),
@@ -38,6 +39,7 @@ impl Space {
             space: &mut space,
         };
         for (at, record) in log.iter().enumerate() {
+            builder.space.starts.push(builder.space.atoms.len());
             builder.record(at as u32, record);
         }
         let mut preds = builder.preds;

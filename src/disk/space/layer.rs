@@ -65,10 +65,14 @@ impl Space {
         let later = second.atoms.iter().map(|a| Atom { record: a.record + records, piece: a.piece });
         let shifted = |preds: &[AtomId]| preds.iter().map(|p| p + shift).collect::<Box<[AtomId]>>();
         let nodes = (0..first.nodes.len().max(second.nodes.len())).map(|at| node(first, second, Ino(at as u32), shift));
+        let of_second = second.starts.iter().map(|at| if *at == 0 { layers.first } else { at + shift });
+        let starts = first.starts.iter().copied().chain(of_second);
         let space = Self {
             base: first.base.clone(),
             records: first.records.iter().chain(second.records.iter()).cloned().collect::<Vec<_>>().into(),
             atoms: first.atoms.iter().cloned().chain([restart]).chain(later).collect(),
+            // The restart comes with the first record of the second.
+            starts: starts.collect(),
             preds: first
                 .preds
                 .iter()

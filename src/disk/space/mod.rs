@@ -26,7 +26,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::effect::{Cut, Record};
-use super::model::{Family, Timeline};
+use super::model::{Families, Timeline};
 use super::tree::{Content, Ino, ROOT, Tree};
 use crate::fs::FileKind;
 pub use ask::{Ask, Known, Library, Reply};
@@ -104,6 +104,8 @@ pub struct Space {
     base: Tree,
     records: Arc<[Record]>,
     atoms: Vec<Atom>,
+    /// The first atom of each record, or the next if it has none; behind them, how many atoms there are.
+    starts: Vec<AtomId>,
     /// What each atom depends on: same-object order and the model's. Always smaller numbers.
     preds: Vec<Box<[AtomId]>>,
     /// The first sector of an atom's block, where the model keeps blocks whole.
@@ -117,7 +119,7 @@ pub struct Space {
     /// What brings what, followed to the end.
     order: OnceLock<Order>,
     /// The families at each cut between two records, by the number of records.
-    families: OnceLock<Vec<Vec<Family>>>,
+    families: OnceLock<Families>,
 }
 
 #[derive(Debug, Default)]
@@ -175,28 +177,22 @@ impl Space {
 
     /// The atoms of one record.
     pub fn atoms_of(&self, record: usize) -> std::ops::Range<AtomId> {
-        let from = self.atoms.partition_point(|a| (a.record as usize) < record);
-        let to = self.atoms.partition_point(|a| a.record as usize <= record);
-        from..to
+        let start = |record: usize| self.starts.get(record).copied().unwrap_or(self.atoms.len());
+        start(record)..start(record + 1)
     }
 
     /// The atoms that were executed before `cut`.
     pub fn executed(&self, cut: Cut) -> Bits {
         let mut bits = Bits::new(self.atoms.len());
-        for (id, atom) in self.atoms.iter().enumerate() {
-            let done = match atom.record.cmp(&cut.records) {
-                std::cmp::Ordering::Less => !atom.is_partial(),
-                std::cmp::Ordering::Greater => break,
-                std::cmp::Ordering::Equal => cut.inside.is_some_and(|sectors| match atom.piece {
-                    Piece::Data { nth, .. } | Piece::Stale { nth, .. } => nth < sectors,
-                    Piece::Grow { partial, .. } => partial == Some(sectors),
-                    _ => false,
-                }),
-            };
-            if done {
-                bits.insert(id);
-            }
-        }
+        let of_the_cut = self.atoms_of(cut.records as usize);
+        (0..of_the_cut.start).filter(|id| !self.atoms[*id].is_partial()).for_each(|id| bits.insert(id));
+        let Some(sectors) = cut.inside else { return bits };
+        let is_done = |id: &AtomId| match self.atoms[*id].piece {
+            Piece::Data { nth, .. } | Piece::Stale { nth, .. } => nth < sectors,
+            Piece::Grow { partial, .. } => partial == Some(sectors),
+            _ => false,
+        };
+        of_the_cut.filter(is_done).for_each(|id| bits.insert(id));
         bits
     }
 

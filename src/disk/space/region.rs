@@ -12,7 +12,7 @@
 //! interval, the smallest one does.
 
 use super::{AtomId, Bits, Layers, Space};
-use crate::disk::model::Family;
+use crate::disk::model::{Families, Family};
 
 /// What brings what: the order of a space, followed to the end.
 #[derive(Debug)]
@@ -174,8 +174,11 @@ impl Space {
         &self,
         records: usize,
         one: impl FnOnce() -> Vec<Family>,
-        all: impl FnOnce() -> Vec<Vec<Family>>,
+        all: impl FnOnce() -> Families,
     ) -> Vec<Family> {
-        if records + 1 >= self.records.len() { one() } else { self.families.get_or_init(all)[records].clone() }
+        if records + 1 >= self.records.len() && self.families.get().is_none() {
+            return one();
+        }
+        self.families.get_or_init(all).of(records).cloned().collect()
     }
 }

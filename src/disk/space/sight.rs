@@ -1,11 +1,9 @@
 //! What a space has of some questions: all on which the answers in its crash states depend, in words that hold on any
 //! disk.
 
-use std::collections::BTreeMap;
-
 use super::ask::sector_value;
 use super::hash::{mix, mix_wide};
-use super::{Ask, AtomId, EntryTable, Space, Value};
+use super::{Ask, AtomId, Bits, EntryTable, Space, Value};
 use crate::disk::effect::SECTOR_BYTES;
 use crate::disk::tree::{Ino, ROOT};
 use crate::fs::FileKind;
@@ -20,7 +18,10 @@ pub struct Sight {
     values: u128,
     /// The atoms, by their names.
     atoms: Vec<AtomId>,
-    names: BTreeMap<AtomId, u64>,
+    /// The same, as a set.
+    seen: Bits,
+    /// By atom, its name if it has one.
+    names: Vec<u64>,
     /// The inodes, by their names.
     inodes: Vec<Ino>,
 }
@@ -29,7 +30,7 @@ impl Space {
     /// What the space has of `asks`, which name each inode by the order in which those before tell of it. `None` if one
     /// names an inode of which none does.
     pub fn sight(&self, asks: &[Ask<u32>]) -> Option<Sight> {
-        let mut sight = Sight::new();
+        let mut sight = Sight::new(self.atoms.len());
         for ask in asks {
             let inode = *sight.inodes.get(ask.about() as usize)?;
             sight.see(self, &ask.of(inode));
@@ -39,7 +40,7 @@ impl Space {
 
     /// Names the inodes that `asks` are about by the order in which those before tell of them. With what it has of them.
     pub fn named(&self, asks: &[Ask<Ino>]) -> Option<(Vec<Ask<u32>>, Sight)> {
-        let mut sight = Sight::new();
+        let mut sight = Sight::new(self.atoms.len());
         let mut named = Vec::with_capacity(asks.len());
         for ask in asks {
             let name = sight.inodes.iter().position(|inode| *inode == ask.about())?;
@@ -51,8 +52,9 @@ impl Space {
 }
 
 impl Sight {
-    fn new() -> Self {
-        Self { values: 0, atoms: Vec::new(), names: BTreeMap::new(), inodes: vec![ROOT] }
+    /// Of a space of so many atoms, of which nothing was seen.
+    fn new(atoms: usize) -> Self {
+        Self { values: 0, atoms: Vec::new(), seen: Bits::new(atoms), names: vec![0; atoms], inodes: vec![ROOT] }
     }
 
     /// The atoms on which the answers depend, each once, in the order of their names.
@@ -63,10 +65,11 @@ impl Sight {
     /// A hash of the values, and of which atoms bring which.
     pub fn outline(&self, space: &Space) -> u128 {
         let order = space.order();
+        let hashes: Vec<u128> = (0..self.atoms.len() as u64).map(|name| mix_wide(name, 1)).collect();
         self.atoms.iter().fold(self.values, |sum, id| {
-            let below = order.below[*id].iter().filter_map(|below| self.names.get(&below));
+            let below = order.below[*id].common(&self.seen).map(|below| hashes[self.names[below] as usize]);
             // In no order: that of the numbers may be another elsewhere.
-            mix_wide(sum as u64, sum.wrapping_add(below.fold(0, |sum, name| sum.wrapping_add(mix_wide(*name, 1)))))
+            mix_wide(sum as u64, sum.wrapping_add(below.fold(0, u128::wrapping_add)))
         })
     }
 
@@ -120,11 +123,12 @@ impl Sight {
     fn versions(&mut self, space: &Space, versions: &[(AtomId, Value)]) {
         self.push(versions.len() as u64);
         for (id, value) in versions {
-            let next = self.atoms.len() as u64;
-            let name = *self.names.entry(*id).or_insert(next);
-            if name == next {
+            if !self.seen.contains(*id) {
+                self.seen.insert(*id);
+                self.names[*id] = self.atoms.len() as u64;
                 self.atoms.push(*id);
             }
+            let name = self.names[*id];
             let (kind, value) = match value {
                 Value::Entry(inode) => (0, self.inode(space, *inode)),
                 Value::Len(len) => (1, *len),

@@ -72,12 +72,13 @@ fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Sta
     let (mut intervals, mut places) = (Vec::new(), Vec::new());
     let mut of: BTreeMap<u32, Vec<u32>> =
         regions.iter().flat_map(|under| under.met.iter().map(|at| (*at, Vec::new()))).collect();
-    for cut in states::telling_cuts(recovery.records(), setting.model, setting.loss) {
+    let cuts = states::telling_cuts(recovery.records(), setting.model, setting.loss);
+    let families = crash::families_at(&recovery, setting.model, setting.loss, &cuts);
+    for (nth, cut) in cuts.into_iter().enumerate() {
         let executed = crash::whole(&recovery, cut).len();
-        let families = crash::families(&recovery, setting.model, setting.loss, cut);
         for (at, both) in &mut of {
             let first = own.places[*at as usize];
-            for family in &families {
+            for family in families.of(nth) {
                 both.push(intervals.len() as u32);
                 intervals.push(layers.interval(&own.intervals[*at as usize], family));
                 places.push(Place { in_recovery: Some(cut), executed: first.executed + 1 + executed, ..first });

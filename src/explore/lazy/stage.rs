@@ -121,13 +121,14 @@ impl Stage {
         let mut cuts = states::telling_cuts(space.records(), setting.model, setting.loss);
         cuts.retain(|cut| run.is_cut(*cut));
         let (mut intervals, mut places, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for cut in cuts {
+        let families = crash::families_at(&space, setting.model, setting.loss, &cuts);
+        for (at, cut) in cuts.into_iter().enumerate() {
             let executed = crash::whole(&space, cut).len();
             let place = Place { cut, in_recovery: None, marks: run.marks_before(cut), executed };
-            for family in crash::families(&space, setting.model, setting.loss, cut) {
+            for number in families.at(at) {
                 // At many cuts there is nothing that was not there before.
-                if known.insert((place.marks, family.forced.clone(), family.allowed.clone())) {
-                    intervals.push(family);
+                if known.insert((place.marks, *number)) {
+                    intervals.push(families.get(*number).clone());
                     places.push(place);
                 }
             }

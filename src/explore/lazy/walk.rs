@@ -114,8 +114,11 @@ impl Ground<'_> {
     /// Of each interval a hash of which of these atoms it allows and forces.
     pub(super) fn outlines(&self, atoms: &[AtomId]) -> Vec<u128> {
         let mut outlines = vec![0_u128; self.intervals.len()];
-        for (name, (allowed, forced)) in (0..).zip(atoms.iter().map(|id| &self.columns.0[*id])) {
-            let (may, must) = (mix_wide(name, 1), mix_wide(name, 2));
+        let named: Vec<(u64, &(Bits, Bits))> = (0..).zip(atoms.iter().map(|id| &self.columns.0[*id])).collect();
+        // Neighbours are alike, as a rule: the sectors of one write.
+        for alike in named.chunk_by(|(_, one), (_, next)| one == next) {
+            let sum = |kind| alike.iter().map(|(name, _)| mix_wide(*name, kind)).fold(0, u128::wrapping_add);
+            let ((_, (allowed, forced)), may, must) = (alike[0], sum(1), sum(2));
             allowed.iter().for_each(|at| outlines[at] = outlines[at].wrapping_add(may));
             forced.iter().for_each(|at| outlines[at] = outlines[at].wrapping_add(must));
         }
