@@ -42,12 +42,12 @@ pub fn explore(
     let setting = Setting { model, loss: (*loss).into(), seed: input.seed, budget };
     let members: Vec<_> =
         runs.iter().map(|run| Member { subject: run, run: &run.run, known: run.differs_from() }).collect();
-    let (seen, from) = match args.explore.prove.then(|| prove_all(&members, setting, Limits::default())) {
-        Some(Ok(proved)) => (Seen::of_proof(proved.proof), proved.from),
+    let (seen, from, recovers) = match args.explore.prove.then(|| prove_all(&members, setting, Limits::default())) {
+        Some(Ok(proved)) => (Seen::of_proof(proved.proof), proved.from, proved.recovers),
         Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
         Some(Err(NoProof::TooMany)) | None => {
             let found = explore_all(&members, setting);
-            (Seen::of_outcome(found.outcome), found.from)
+            (Seen::of_outcome(found.outcome), found.from, false)
         }
     };
     let mut findings = Vec::new();
@@ -62,11 +62,11 @@ pub fn explore(
     }
     let claims = |i| claims(stage.strategy(), model.name(), setting.loss, i);
     let cell = cell(stage.strategy(), &stage.pair().workload.name, &seen, setting, claims);
-    let interleavings = Some(told(search, coverage, &runs));
+    let interleavings = Some(told(search, coverage, &runs, recovers));
     Ok(Cell { findings, interleavings, seconds: watch.map(Stopwatch::seconds), ..cell })
 }
 
-fn told(search: Search, coverage: Coverage, runs: &[Together<'_, String>]) -> Interleavings {
+fn told(search: Search, coverage: Coverage, runs: &[Together<'_, String>], recovers: bool) -> Interleavings {
     let mut refused = runs.iter().filter_map(|run| run.refused.first());
     let first = refused.next().cloned();
     Interleavings {
@@ -75,6 +75,7 @@ fn told(search: Search, coverage: Coverage, runs: &[Together<'_, String>]) -> In
         orders: coverage.interleavings.to_string(),
         executions: coverage.executions,
         runs: coverage.runs,
+        recovers,
         refused: first.map(|why| (1 + refused.count() as u64, why)),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::counterexample;
 use super::words::{counted, grouped, magnitude, shortened};
-use super::{BROKEN, BROKEN_CLAIM, Cell, Coverage, Document, GOOD, STRONG};
+use super::{BROKEN, BROKEN_CLAIM, Cell, Coverage, Document, GOOD, Interleavings, STRONG};
 use crate::check::Invariant;
 
 /// Everything that is known of `cell`, a cell of `document`; `claims` says what the strategy claims here.
@@ -71,12 +71,17 @@ pub fn render(document: &Document, cell: &Cell, claims: impl Fn(Invariant) -> bo
 /// How much of what there is was looked at.
 fn coverage(document: &Document, cell: &Cell) -> String {
     match cell.coverage {
-        Coverage::Proved => format!(
-            "proved: every crash state,{} and in recovery from {}, by {} executions",
-            if cell.interleavings.is_some() { "" } else { " after a restart or a failed sync too," },
-            if cell.recovers_always { "each of these" } else { "a first crash" },
-            grouped(cell.executions)
-        ),
+        Coverage::Proved => {
+            let states = match &cell.interleavings {
+                Some(Interleavings { recovers: false, .. }) => "; recovery has too many ways, and is not cut in all",
+                Some(_) => ", and in recovery from a first crash",
+                None if cell.recovers_always => {
+                    ", after a restart or a failed sync too, and in recovery from each of these"
+                }
+                None => ", after a restart or a failed sync too, and in recovery from a first crash",
+            };
+            format!("proved: every crash state{states}, by {} executions", grouped(cell.executions))
+        }
         Coverage::Exhaustive => {
             "exhaustive: every crash state of the workload; a sample after a restart and in recovery".to_owned()
         }

@@ -111,6 +111,8 @@ pub struct Interleavings {
     pub executions: u64,
     /// Runs among them whose logs differ.
     pub runs: u64,
+    /// Whether the recovery from their crashes was cut as well, in each of them.
+    pub recovers: bool,
     /// Runs in which a client was refused for good, and the first answer of that kind.
     pub refused: Option<(u64, String)>,
 }

@@ -57,6 +57,11 @@ impl Sight {
         Self { values: 0, atoms: Vec::new(), seen: Bits::new(atoms), names: vec![0; atoms], inodes: vec![ROOT] }
     }
 
+    /// These questions, with the inodes that they name.
+    pub fn unnamed(&self, asks: &[Ask<u32>]) -> Vec<Ask<Ino>> {
+        asks.iter().map(|ask| ask.of(self.inodes[ask.about() as usize])).collect()
+    }
+
     /// The atoms on which the answers depend, each once, in the order of their names.
     pub fn atoms(&self) -> &[AtomId] {
         &self.atoms

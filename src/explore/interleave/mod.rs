@@ -47,10 +47,8 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::lazy::{Limits, NoProof, Proof, prove};
-use super::{Outcome, Run, Setting, Subject, explore};
-use crate::disk::effect::Cut;
-use crate::disk::space::Count;
+pub use super::lazy::{Member, Proved, prove_all};
+use super::{Outcome, Setting, Subject, explore};
 pub use turns::Schedule;
 
 /// What was seen of all runs together.
@@ -60,82 +58,6 @@ pub struct Found<P> {
     pub outcome: Outcome<P>,
     /// Which run a finding is from.
     pub from: BTreeMap<&'static str, usize>,
-}
-
-/// What was proved of all runs together.
-#[derive(Debug, Clone)]
-pub struct Proved<P> {
-    /// As of one run: the findings are the smallest of all.
-    pub proof: Proof<P>,
-    /// Which run a finding is from.
-    pub from: BTreeMap<&'static str, usize>,
-}
-
-/// One run of many: what happened up to `known` happened in one that came before it.
-#[derive(Debug)]
-pub struct Member<'a, S> {
-    /// What was run.
-    pub subject: &'a S,
-    /// How it went.
-    pub run: &'a Run,
-    /// Up to where it is known.
-    pub known: Cut,
-}
-
-impl<S> Member<'_, S> {
-    /// The run from where it is not known.
-    fn news(&self) -> Run {
-        // The one way to say that only what comes later is cut; nothing was restarted.
-        Run { restarted_at: (self.known.records > 0).then_some(self.known), ..self.run.clone() }
-    }
-}
-
-/// Covers all crashes of many runs, each from where it differs from those before it, and of the recoveries from them.
-pub fn prove_all<S: Subject>(
-    members: &[Member<'_, S>],
-    setting: Setting<'_>,
-    limits: Limits,
-) -> Result<Proved<S::Probe>, NoProof> {
-    let limits = Limits { failed_syncs: false, ..limits };
-    let prove_one = |member: &Member<'_, S>| match prove(member.subject, &member.news(), setting, limits) {
-        // What is found in a run that is known in part is shown in all of it.
-        Err(NoProof::NotAgain { .. }) => prove(member.subject, member.run, setting, limits),
-        other => other,
-    };
-    let proofs: Vec<Result<Proof<S::Probe>, NoProof>> = members.par_iter().map(prove_one).collect();
-    let add = |to: &mut BTreeMap<&'static str, u64>, from: BTreeMap<&'static str, u64>| {
-        from.into_iter().for_each(|(name, n)| *to.entry(name).or_default() += n);
-    };
-    let proof = Proof {
-        crash_points: 0,
-        crash_states: Count::default(),
-        restart_states: Count::default(),
-        failed_sync_states: Count::default(),
-        recovery_states: Count::default(),
-        recovers_always: false,
-        evaluated: BTreeMap::new(),
-        violations: BTreeMap::new(),
-        findings: BTreeMap::new(),
-        executions: 0,
-    };
-    let mut all = Proved { proof, from: BTreeMap::new() };
-    for (i, part) in proofs.into_iter().enumerate() {
-        let (part, proof) = (part?, &mut all.proof);
-        proof.crash_points += part.crash_points;
-        proof.crash_states += part.crash_states;
-        proof.crash_states += part.restart_states;
-        proof.recovery_states += part.recovery_states;
-        proof.executions += part.executions;
-        add(&mut proof.evaluated, part.evaluated);
-        add(&mut proof.violations, part.violations);
-        for (name, finding) in part.findings {
-            if proof.findings.get(name).is_none_or(|known| finding.size() < known.size()) {
-                proof.findings.insert(name, finding);
-                all.from.insert(name, i);
-            }
-        }
-    }
-    Ok(all)
 }
 
 /// Explores the crashes of many runs, each from where it differs from those before it.

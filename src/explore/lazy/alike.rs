@@ -32,15 +32,16 @@ impl<T> Default for Alike<T> {
 }
 
 impl<T> Alike<T> {
-    /// What came of a walk that must have led to the same.
-    pub(super) fn find(&mut self, ground: &Ground<'_>) -> Option<&T> {
+    /// What came of a walk that must have led to the same, and what it would ask.
+    pub(super) fn find(&mut self, ground: &Ground<'_>) -> Option<(&T, Vec<Ask<Ino>>)> {
         let found = self.known.iter().enumerate().find_map(|(at, (asks, came))| {
-            let outline = outline(ground, &ground.space.sight(asks)?);
-            came.contains_key(&outline).then_some((at, outline))
+            let sight = ground.space.sight(asks)?;
+            let outline = outline(ground, &sight);
+            came.contains_key(&outline).then(|| (at, outline, sight.unnamed(asks)))
         });
-        let (at, outline) = found?;
+        let (at, outline, asks) = found?;
         self.known[..=at].rotate_right(1);
-        self.known[0].1.get(&outline)
+        Some((self.known[0].1.get(&outline)?, asks))
     }
 
     /// Remembers what came of a walk that asked these, in this order.

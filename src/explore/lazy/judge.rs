@@ -60,7 +60,7 @@ impl Seen {
 
 /// What a probe did on the stages before.
 #[derive(Clone, Default)]
-struct Memory {
+pub(super) struct Memory {
     trie: Trie<Vec<Observation>>,
     alike: Alike<Seen>,
     /// The invariants of which there is a finding in the run itself: it is smaller than any of another run.
@@ -123,7 +123,8 @@ impl<'a, S: Subject> Judge<'a, S> {
         Some(verdicts)
     }
 
-    fn look(
+    /// Looks at these intervals of these stages; `None` if the probe would have to run more than `most` times.
+    pub(super) fn look(
         &self,
         stages: &[Stage],
         at: &[(usize, Arc<[u32]>)],
@@ -143,10 +144,11 @@ impl<'a, S: Subject> Judge<'a, S> {
             let ground = stage.ground(of);
             let is_recovery = stage.is_recovery();
             if !is_recovery
-                && let Some(seen) = memory.alike.find(&ground)
+                && let Some((seen, asks)) = memory.alike.find(&ground)
                 && seen.violations.keys().all(|invariant| memory.shown.contains(invariant))
             {
                 verdicts.seen.merge(seen);
+                own = stage.is_own().then(|| (asks, stage.marks(of)));
                 continue;
             }
             let most = most.saturating_sub(verdicts.executions);

@@ -13,6 +13,7 @@
 
 mod alike;
 mod judge;
+mod many;
 mod recovery;
 mod stage;
 mod trie;
@@ -31,6 +32,7 @@ use crate::disk::effect;
 use crate::disk::model::Family;
 use crate::disk::space::{Count, Space, View};
 use judge::{Judge, Verdicts};
+pub use many::{Member, Proved, prove_all};
 use stage::{Kind, Plan, Stage};
 use trie::Trie;
 use walk::{Columns, Ground, Part, Under, Walk};
@@ -58,6 +60,24 @@ pub struct Proof<P> {
     pub findings: BTreeMap<&'static str, Finding<P>>,
     /// How often a probe or a recovery ran.
     pub executions: u64,
+}
+
+impl<P> Default for Proof<P> {
+    /// Of nothing.
+    fn default() -> Self {
+        Self {
+            crash_points: 0,
+            crash_states: Count::default(),
+            restart_states: Count::default(),
+            failed_sync_states: Count::default(),
+            recovery_states: Count::default(),
+            recovers_always: false,
+            evaluated: BTreeMap::new(),
+            violations: BTreeMap::new(),
+            findings: BTreeMap::new(),
+            executions: 0,
+        }
+    }
 }
 
 impl<P> Proof<P> {
@@ -130,7 +150,6 @@ pub fn prove<S: Subject>(
         recovery_executions += executions;
         stages.extend(later);
     }
-    let sizes: Vec<Count> = stages.par_iter().map(Stage::count).collect();
     let mut plan = Plan::new();
     stages.iter_mut().for_each(|stage| stage.look(subject, &mut plan));
     let probes = plan.into_probes();
@@ -142,18 +161,27 @@ pub fn prove<S: Subject>(
         judges.into_par_iter().map(|judge| judge.judge(&stages, limits.executions)).collect();
     let mut all = Verdicts::default();
     judged.ok_or(NoProof::TooMany)?.into_iter().for_each(|verdicts| all.merge(verdicts));
+    let proof = told(subject, run, setting, &stages, recovery_executions, all)?;
+    Ok(Proof { recovers_always, ..proof })
+}
+
+/// What the verdicts on all stages of a run come to.
+fn told<S: Subject>(
+    subject: &S,
+    run: &Run,
+    setting: Setting<'_>,
+    stages: &[Stage],
+    recoveries: u64,
+    all: Verdicts<S::Probe>,
+) -> Result<Proof<S::Probe>, NoProof> {
     let mut proof = Proof {
         crash_points: effect::cuts(&run.log).len(),
-        crash_states: Count::default(),
-        restart_states: Count::default(),
-        failed_sync_states: Count::default(),
-        recovery_states: Count::default(),
-        recovers_always,
         evaluated: all.seen.evaluated,
         violations: all.seen.violations,
-        findings: BTreeMap::new(),
-        executions: recovery_executions + all.executions,
+        executions: recoveries + all.executions,
+        ..Proof::default()
     };
+    let sizes: Vec<Count> = stages.par_iter().map(Stage::count).collect();
     for (stage, size) in stages.iter().zip(sizes) {
         match stage.kind {
             Kind::Own => proof.crash_states += size,
