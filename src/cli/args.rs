@@ -115,7 +115,7 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "NAME", value_parser = workloads(), required_unless_present = "concurrent")]
     pub workload: Option<String>,
     /// Two operations at once, under every interleaving of their file-system calls within a bound, instead of a
-    /// workload. Of these, no recovery is cut, and no process is restarted
+    /// workload. Of these, no process is restarted, and recovery is cut with --prove alone
     #[arg(long, value_name = "PAIR", value_parser = PossibleValuesParser::new(PAIRS), conflicts_with = "workload")]
     pub concurrent: Option<String>,
     /// With --concurrent: one operation may be stopped in favour of the other so many times, at most 4

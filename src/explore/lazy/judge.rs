@@ -58,7 +58,7 @@ impl Seen {
     }
 }
 
-/// What a probe did on the stages before.
+/// What a probe did on the stages before, of whatever run.
 #[derive(Clone, Default)]
 pub(super) struct Memory {
     trie: Trie<Vec<Observation>>,

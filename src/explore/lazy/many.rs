@@ -18,7 +18,7 @@ use crate::disk::space::Library;
 use crate::explore::{Run, Setting, Subject};
 
 /// Runs whose crash states are laid out at a time.
-const RUNS_AT_A_TIME: usize = 64;
+const RUNS_AT_A_TIME: usize = 16;
 
 /// One run of many: what happened up to `known` happened in one that came before it.
 #[derive(Debug)]

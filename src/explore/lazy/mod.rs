@@ -9,7 +9,8 @@
 //! What is covered (`stage`): all cuts of the workload; for each place at which the process may crash, all cuts of
 //! what it does after its restart; for each of its syncs, all cuts of what it does once that has failed; all cuts of
 //! each way in which recovery may run after a crash of the workload, and, where these are few, after a crash that comes
-//! after a restart or a failed sync ([`Proof::recovers_always`]).
+//! after a restart or a failed sync ([`Proof::recovers_always`]). Of two operations at once there are many runs
+//! ([`prove_all`]): of these, all cuts of each, and of its recoveries, where these are not too many ([`Proved::recovers`]).
 
 mod alike;
 mod judge;
@@ -108,7 +109,7 @@ pub enum NoProof {
 pub struct Limits {
     /// Runs of one probe with one memory: what it looks at does not hang together.
     pub executions: u64,
-    /// Runs of recovery: each of its ways is an execution of its own.
+    /// Runs of recovery after the crashes of one run: each of its ways is an execution of its own.
     pub recoveries: u64,
     /// Ways in which recovery may run after restarts and failed syncs, if after each in as many as after all crashes of the
     /// workload: where they are not fewer than this, only recoveries from crashes of the workload are cut.
