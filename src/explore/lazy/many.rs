@@ -102,6 +102,9 @@ pub fn prove_all<S: Subject>(
     Ok(all)
 }
 
+/// All recoveries from the crashes of a run, and how often recovery ran to learn of them.
+type Recoveries = (Vec<Stage>, u64);
+
 /// A run's crashes and those of its recoveries.
 struct LaidOut<P> {
     stages: Vec<Stage>,
@@ -127,9 +130,9 @@ fn lay_out<S: Subject>(
         gave_up.fetch_or(recoveries.is_none(), Ordering::Relaxed);
         (own, recoveries)
     };
-    let laid_out: Vec<(Stage, Option<(Vec<Stage>, u64)>)> = wave.par_iter().map(one).collect();
+    let laid_out: Vec<(Stage, Option<Recoveries>)> = wave.par_iter().map(one).collect();
     *recovers = !gave_up.into_inner();
-    let looked = |(member, (own, recoveries)): (&Member<'_, S>, (Stage, Option<_>))| {
+    let looked = |(member, (own, recoveries)): (&Member<'_, S>, (Stage, Option<Recoveries>))| {
         // Those of them that came through had luck.
         let (later, recoveries) = recoveries.filter(|_| *recovers).unwrap_or_default();
         let mut stages: Vec<Stage> = [own].into_iter().chain(later).collect();
