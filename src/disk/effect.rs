@@ -96,6 +96,31 @@ pub enum What {
     Mark(u32),
 }
 
+impl What {
+    /// The same of other inodes.
+    pub fn with_inodes(&self, other: impl Fn(Ino) -> Ino) -> Self {
+        let effect = |effect: &Effect| {
+            let mut effect = effect.clone();
+            match &mut effect {
+                Effect::Dentry { dir, before, after, .. } => {
+                    *dir = other(*dir);
+                    [before, after].into_iter().flatten().for_each(|ino| *ino = other(*ino));
+                }
+                Effect::Size { inode, .. } | Effect::Block { inode, .. } => *inode = other(*inode),
+            }
+            effect
+        };
+        match self {
+            Self::Effects(effects) => Self::Effects(effects.iter().map(effect).collect()),
+            Self::SyncFile(ino) => Self::SyncFile(other(*ino)),
+            Self::SyncDir(ino) => Self::SyncDir(other(*ino)),
+            Self::SyncFailed(ino) => Self::SyncFailed(other(*ino)),
+            Self::CloseTruncated(ino) => Self::CloseTruncated(other(*ino)),
+            Self::SyncFs | Self::Mark(_) => self.clone(),
+        }
+    }
+}
+
 /// One call that changed something, a completed sync, or a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

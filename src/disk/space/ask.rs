@@ -181,7 +181,12 @@ impl Space {
 
     /// Whether the space has this inode: those of a reader it has not.
     pub(in crate::disk) fn has(&self, ino: Ino) -> bool {
-        (ino.0 as usize) < self.nodes.len()
+        ino.0 < self.inodes()
+    }
+
+    /// How many inodes the space has: their numbers are smaller.
+    pub fn inodes(&self) -> u32 {
+        self.nodes.len() as u32
     }
 
     /// What an inode is.

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::alike::Alike;
 use super::stage::Stage;
-use super::trie::Trie;
+use super::trie::{Met, Trie};
 use super::walk::{Ground, Part, Walk};
 use crate::disk::SimFs;
 use crate::disk::effect::Cut;
@@ -180,7 +180,7 @@ impl<'a, S: Subject> Judge<'a, S> {
             let disk = SimFs::transcribed(view.tree(), stage.space.clone(), self.library.clone(), false);
             (self.subject.evaluate(self.probe, &disk), disk.asks())
         };
-        let end = |seen: &Vec<Observation>, parts: &[Part]| {
+        let end = |seen: &Vec<Observation>, _: &Met, parts: &[Part]| {
             for observation in seen {
                 *counts.evaluated.entry(observation.invariant).or_default() += 1;
                 if observation.violation.is_some() {

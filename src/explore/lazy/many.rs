@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use super::judge::{Judge, Memory, Verdicts};
+use super::recovery::{self, Ran};
 use super::stage::{Kind, Plan, Stage};
-use super::{Limits, NoProof, Proof, recovery, told};
+use super::trie::Trie;
+use super::{Limits, NoProof, Proof, told};
 use crate::disk::effect::Cut;
 use crate::disk::space::Library;
 use crate::explore::{Run, Setting, Subject};
@@ -85,10 +86,11 @@ pub fn prove_all<S: Subject>(
     let Some((first, others)) = members.split_first() else { return Ok(all) };
     // One for all, since it decides what is asked: what a run has at its end, nearly all others have as well.
     let library = Arc::new(Stage::of(first.run, setting).space.library());
-    let mut memories = BTreeMap::new();
+    let (mut memories, mut recoveries) = (BTreeMap::new(), Some(Trie::default()));
     // The first by itself: it may be known then what is too many.
     for wave in [std::slice::from_ref(first)].into_iter().chain(others.chunks(RUNS_AT_A_TIME)) {
-        let laid_out = lay_out(wave, setting, &library, limits, &mut all.recovers);
+        let laid_out = lay_out(wave, setting, &library, limits, &mut recoveries);
+        all.recovers = recoveries.is_some();
         let verdicts = judge(wave, &laid_out, &library, limits, &mut memories).ok_or(NoProof::TooMany)?;
         let of_run = |((member, run), verdicts): ((&Member<'_, S>, &LaidOut<S::Probe>), _)| {
             told(member.subject, member.run, setting, &run.stages, run.recoveries, verdicts)
@@ -120,27 +122,26 @@ fn lay_out<S: Subject>(
     setting: Setting<'_>,
     library: &Arc<Library>,
     limits: Limits,
-    recovers: &mut bool,
+    known: &mut Option<Trie<Ran>>,
 ) -> Vec<LaidOut<S::Probe>> {
-    let gave_up = AtomicBool::new(!*recovers);
-    let one = |member: &Member<'_, S>| {
-        let own = Stage { kind: Kind::Own, ..Stage::of(&member.news(), setting) };
-        let most = if gave_up.load(Ordering::Relaxed) { 0 } else { limits.recoveries };
-        let recoveries = recovery::stages(member.subject, &own, setting, library, most);
-        gave_up.fetch_or(recoveries.is_none(), Ordering::Relaxed);
-        (own, recoveries)
+    let own = |member: &Member<'_, S>| Stage { kind: Kind::Own, ..Stage::of(&member.news(), setting) };
+    let own: Vec<Stage> = wave.par_iter().map(own).collect();
+    let mut recover = |(member, own): (&Member<'_, S>, &Stage)| {
+        recovery::stages(member.subject, own, setting, library, limits.recoveries, known.as_mut()?)
     };
-    let laid_out: Vec<(Stage, Option<Recoveries>)> = wave.par_iter().map(one).collect();
-    *recovers = !gave_up.into_inner();
-    let looked = |(member, (own, recoveries)): (&Member<'_, S>, (Stage, Option<Recoveries>))| {
-        // Those of them that came through had luck.
-        let (later, recoveries) = recoveries.filter(|_| *recovers).unwrap_or_default();
+    // One after another: each goes by what is known from those before.
+    let recoveries: Option<Vec<Recoveries>> = wave.iter().zip(&own).map(&mut recover).collect();
+    if recoveries.is_none() {
+        *known = None;
+    }
+    let recoveries = recoveries.unwrap_or_else(|| wave.iter().map(|_| Recoveries::default()).collect());
+    let looked = |((member, own), (later, recoveries)): ((&Member<'_, S>, Stage), Recoveries)| {
         let mut stages: Vec<Stage> = [own].into_iter().chain(later).collect();
         let mut plan = Plan::new();
         stages.iter_mut().for_each(|stage| stage.look(member.subject, &mut plan));
         LaidOut { stages, recoveries, probes: plan.into_probes() }
     };
-    wave.par_iter().zip(laid_out).map(looked).collect()
+    wave.par_iter().zip(own).zip(recoveries).map(looked).collect()
 }
 
 /// Of each run what all probes see, with what they remember of those before.

@@ -35,7 +35,7 @@ use crate::disk::space::{Count, Space, View};
 use judge::{Judge, Verdicts};
 pub use many::{Member, Proved, prove_all};
 use stage::{Kind, Plan, Stage};
-use trie::Trie;
+use trie::{Met, Trie};
 use walk::{Columns, Ground, Part, Under, Walk};
 
 /// What an exact exploration saw.
@@ -134,7 +134,8 @@ pub fn prove<S: Subject>(
     let own = Stage::of(run, setting);
     let library = Arc::new(own.space.library());
     let (recoveries, mut recovery_executions) =
-        recovery::stages(subject, &own, setting, &library, limits.recoveries).ok_or(NoProof::TooMany)?;
+        recovery::stages(subject, &own, setting, &library, limits.recoveries, &mut Trie::default())
+            .ok_or(NoProof::TooMany)?;
     let restarts: Vec<Stage> =
         restart_points(run, setting).par_iter().map(|cut| Stage::of(&run.restarted(subject, *cut), setting)).collect();
     let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
@@ -144,7 +145,8 @@ pub fn prove<S: Subject>(
     let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).chain(failed).collect();
     let (first, others) = stages.split_at(stages.len() - others);
     let few = (first.len() - 1) * others.len() < limits.later_recoveries;
-    let later = |run: &Stage| recovery::stages(subject, run, setting, &library, limits.recoveries);
+    let later =
+        |run: &Stage| recovery::stages(subject, run, setting, &library, limits.recoveries, &mut Trie::default());
     let later: Option<Vec<_>> = if few { others.par_iter().map(later).collect() } else { None };
     let recovers_always = later.is_some();
     for (later, executions) in later.into_iter().flatten() {
@@ -252,7 +254,7 @@ pub fn outcomes<T: Clone + Ord>(
         (read(&disk), disk.asks())
     };
     let mut found: BTreeMap<T, Count> = BTreeMap::new();
-    let end = |outcome: &T, parts: &[Part]| {
+    let end = |outcome: &T, _: &Met, parts: &[Part]| {
         let sum = found.entry(outcome.clone()).or_default();
         parts.iter().for_each(|part| *sum += space.count(&part.region, families));
     };

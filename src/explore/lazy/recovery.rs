@@ -9,65 +9,91 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::stage::{Kind, Place, Stage};
-use super::trie::Trie;
+use super::trie::{Met, Trie};
 use super::walk::{Columns, Part, Under, Walk};
 use crate::disk::SimFs;
 use crate::disk::crash;
 use crate::disk::effect::{Effect, Record};
 use crate::disk::space::{Library, Space, View};
-use crate::disk::tree::Tree;
+use crate::disk::tree::{Ino, Tree};
 use crate::explore::{Setting, Subject, states};
 
-/// A recovery that ran: on which state, and what it did.
+/// A recovery that ran: what it did, and the inodes as it met them.
 #[derive(Clone)]
-struct Ran {
+pub(super) struct Ran {
+    log: Arc<[Record]>,
+    met: Met,
+    /// Later inodes are its own.
+    inodes: u32,
+}
+
+impl Ran {
+    /// What it does on another space, of so many inodes, where it meets these.
+    fn log_on(&self, met: &Met, inodes: u32) -> Arc<[Record]> {
+        let there = |ino: Ino| {
+            let is_own = ino.0 >= self.inodes;
+            let there = if is_own { Some(Ino(ino.0 - self.inodes + inodes)) } else { self.met.elsewhere(ino, met) };
+            assert!(there.is_some(), "recovery changes what it never met: {ino:?}");
+            there.unwrap_or(ino)
+        };
+        self.log
+            .iter()
+            .map(|record| Record { call: record.call.clone(), what: record.what.with_inodes(there) })
+            .collect()
+    }
+}
+
+/// A recovery on some states of a space: one of them, and what it does on all.
+struct Does {
     tree: Tree,
     log: Arc<[Record]>,
 }
 
 /// The recoveries from all crashes of `own`, and how often recovery ran to learn of them; `None` if that is more than
-/// `most` times.
+/// `most` times. `known` is what recovery did elsewhere.
 pub(super) fn stages<S: Subject>(
     subject: &S,
     own: &Stage,
     setting: Setting<'_>,
     library: &Arc<Library>,
     most: u64,
+    known: &mut Trie<Ran>,
 ) -> Option<(Vec<Stage>, u64)> {
     let all: Vec<u32> = (0..own.intervals.len() as u32).collect();
     let ground = own.ground(&all);
+    let inodes = own.space.inodes();
     let run = |view: &View<'_>| {
-        let tree = view.tree();
-        let disk = SimFs::transcribed(tree.clone(), own.space.clone(), library.clone(), true);
+        let disk = SimFs::transcribed(view.tree(), own.space.clone(), library.clone(), true);
         // What recovery cannot do, the probes see: they recover too.
         let _ = subject.recover(&disk);
         let asks = disk.asks();
-        (Ran { tree, log: disk.snapshot().1.into() }, asks)
+        (Ran { log: disk.snapshot().1.into(), met: Met::by(view, &asks), inodes }, asks)
     };
-    let mut different: Vec<(Ran, Vec<Under>)> = Vec::new();
-    let end = |ran: &Ran, parts: &[Part]| {
+    let mut different: Vec<(Does, Vec<Under>)> = Vec::new();
+    let end = |ran: &Ran, met: &Met, parts: &[Part]| {
         if ran.log.iter().all(|record| record.effects().is_empty()) {
             return;
         }
         // The log says what is laid out: how long a file was is in it where that matters.
-        let at = different.iter().position(|(other, _)| other.log == ran.log).unwrap_or_else(|| {
-            different.push((ran.clone(), Vec::new()));
+        let log = ran.log_on(met, inodes);
+        let at = different.iter().position(|(other, _)| other.log == log).unwrap_or_else(|| {
+            let tree = own.space.view(&ground.one_of(&parts[0])).tree();
+            different.push((Does { tree, log }, Vec::new()));
             different.len() - 1
         });
         let under = |part: &Part| Under { region: part.region.clone(), met: ground.met(part).collect() };
         different[at].1.extend(parts.iter().map(under));
     };
-    let mut trie = Trie::by_number();
-    let mut walk = Walk::new(&ground, &mut trie, run, end);
+    let mut walk = Walk::new(&ground, known, run, end);
     let came_to_all = walk.all(most);
     let executions = walk.executions;
-    drop(trie);
-    let stages = different.par_iter().map(|(ran, regions)| stage(own, ran, regions, setting));
+    drop(walk);
+    let stages = different.par_iter().map(|(does, regions)| stage(own, does, regions, setting));
     came_to_all.then(|| (stages.collect(), executions))
 }
 
-fn stage(own: &Stage, ran: &Ran, regions: &[Under], setting: Setting<'_>) -> Stage {
-    let recovery = crash::laid_out(ran.tree.clone(), &ran.log, setting.model, setting.loss);
+fn stage(own: &Stage, does: &Does, regions: &[Under], setting: Setting<'_>) -> Stage {
+    let recovery = crash::laid_out(does.tree.clone(), &does.log, setting.model, setting.loss);
     let (space, layers) = Space::layered(&own.space, &recovery);
     let (mut intervals, mut places) = (Vec::new(), Vec::new());
     let mut of: BTreeMap<u32, Vec<u32>> =

@@ -3,7 +3,7 @@
 //! A run is determined by what it is told. So its runs form a tree: what it asks first, and for each reply what it asks
 //! next, down to what comes of it. Inodes are named in the order in which a run meets them, so that runs on different
 //! disks share the tree: readers compare inode numbers, and learn nothing else from them. What comes of a run must not
-//! name inodes either; where it does (a log of what a reader wrote), they go by their numbers.
+//! name inodes either; where it does (a log of what a reader wrote), it is told what they are called elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,6 @@ pub(super) enum Told {
     Nothing,
     /// An inode that was not met before.
     New(FileKind),
-    /// The inode with this number, where they go by these.
-    Inode(Ino),
     /// The inode that was met so many inodes ago, from the beginning.
     Met(u32),
     Value(u64),
@@ -28,10 +26,30 @@ pub(super) enum Told {
 #[derive(Debug, Clone)]
 pub(super) struct Met {
     inodes: Vec<Ino>,
-    by_number: bool,
+}
+
+impl Default for Met {
+    /// What every run has met at its begin.
+    fn default() -> Self {
+        Self { inodes: vec![ROOT] }
+    }
 }
 
 impl Met {
+    /// What a run met that asked this of a state.
+    pub(super) fn by(view: &View<'_>, asks: &[Ask<Ino>]) -> Self {
+        let mut met = Self::default();
+        for ask in asks {
+            let _ = met.told(view.reply(ask));
+        }
+        met
+    }
+
+    /// What the inode that was met here as `ino` is where `other` was met by the same questions.
+    pub(super) fn elsewhere(&self, ino: Ino, other: &Self) -> Option<Ino> {
+        other.inodes.get(self.name(ino)? as usize).copied()
+    }
+
     /// The inode with this name.
     pub(super) fn inode(&self, name: u32) -> Ino {
         self.inodes[name as usize]
@@ -50,7 +68,7 @@ impl Met {
                 Some(name) => Told::Met(name),
                 None => {
                     self.inodes.push(ino);
-                    if self.by_number { Told::Inode(ino) } else { Told::New(kind) }
+                    Told::New(kind)
                 }
             },
         }
@@ -61,7 +79,6 @@ impl Met {
 #[derive(Debug, Clone)]
 pub(super) struct Trie<T> {
     nodes: Vec<Node<T>>,
-    by_number: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -80,21 +97,11 @@ pub(super) enum At<'t, T> {
 
 impl<T> Default for Trie<T> {
     fn default() -> Self {
-        Self { nodes: Vec::new(), by_number: false }
+        Self { nodes: Vec::new() }
     }
 }
 
 impl<T> Trie<T> {
-    /// A tree for runs of which comes what names inodes. It is for one disk alone.
-    pub(super) fn by_number() -> Self {
-        Self { nodes: Vec::new(), by_number: true }
-    }
-
-    /// What every run has met at its begin.
-    pub(super) fn met(&self) -> Met {
-        Met { inodes: vec![ROOT], by_number: self.by_number }
-    }
-
     /// The place at which every run begins, if one was seen.
     pub(super) fn begin(&self) -> Option<usize> {
         (!self.nodes.is_empty()).then_some(0)
@@ -118,7 +125,7 @@ impl<T> Trie<T> {
 
     /// Adds a run on a state: what it asked, and what came of it.
     pub(super) fn insert(&mut self, view: &View<'_>, asks: &[Ask<Ino>], value: T) {
-        let mut met = self.met();
+        let mut met = Met::default();
         let mut from = None;
         for ask in asks {
             let Some(name) = met.name(ask.about()) else {

@@ -125,6 +125,14 @@ impl Ground<'_> {
         self.of.iter().map(|at| outlines[*at as usize]).collect()
     }
 
+    /// A state of a part that meets any interval.
+    pub(super) fn one_of(&self, part: &Part) -> Bits {
+        let interval = &self.intervals[part.like[0] as usize];
+        let state = part.region.largest(self.space, interval);
+        debug_assert!(part.region.contains(interval, &state), "the largest state is one");
+        state
+    }
+
     /// All intervals that a part meets.
     pub(super) fn met<'b>(&'b self, part: &'b Part) -> impl Iterator<Item = u32> + 'b {
         part.within.iter().copied().filter(|at| part.region.meets(&self.intervals[*at as usize]))
@@ -165,7 +173,7 @@ pub(super) struct Walk<'a, T, R, E> {
 impl<'a, T, R, E> Walk<'a, T, R, E>
 where
     R: FnMut(&View<'_>) -> (T, Vec<Ask<Ino>>),
-    E: FnMut(&T, &[Part]),
+    E: FnMut(&T, &Met, &[Part]),
 {
     /// A walk that has not begun.
     pub(super) fn new(ground: &'a Ground<'a>, trie: &'a mut Trie<T>, run: R, end: E) -> Self {
@@ -210,16 +218,13 @@ where
                 0
             }
         };
-        let met = self.trie.met();
-        self.from(begin, met, parts);
+        self.from(begin, Met::default(), parts);
         self.executions <= self.most
     }
 
     /// Runs the reader on a state of `part`.
     fn execute(&mut self, part: &Part) {
-        let interval = &self.ground.intervals[part.like[0] as usize];
-        let state = part.region.largest(self.ground.space, interval);
-        debug_assert!(part.region.contains(interval, &state), "the largest state is one");
+        let state = self.ground.one_of(part);
         let view = self.ground.space.view(&state);
         let (value, asks) = (self.run)(&view);
         self.executions += 1;
@@ -229,7 +234,7 @@ where
     fn from(&mut self, mut place: usize, mut met: Met, mut parts: Vec<Part>) {
         while self.executions <= self.most {
             let ask = match self.trie.at(place) {
-                At::End(value) => return (self.end)(value, &parts),
+                At::End(value) => return (self.end)(value, &met, &parts),
                 At::Ask(ask) => ask.of(met.inode(ask.about())),
             };
             let mut branches = self.branch(&ask, parts);
