@@ -7,10 +7,8 @@
 //! to 0, allocate first (`auto_da_alloc`): what is journalled from there on has the length with it. fsync forces the
 //! inode's bytes and length and every change of the tree up to its own last change of metadata.
 
-use super::{
-    Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_flush_at_close, order_metadata,
-};
-use crate::disk::effect::Cut;
+use super::{Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_metadata};
+use crate::disk::effect::{Cut, What};
 use crate::disk::fault::FailedPages;
 use crate::disk::space::{Piece, Space};
 
@@ -39,11 +37,24 @@ impl PersistenceModel for Ext4Ordered {
 /// The order of both journal modes.
 pub(super) fn order(timeline: Timeline<'_>, preds: &mut Preds) {
     order_metadata(timeline, preds);
-    order_flush_at_close(timeline, preds, |atom, inode, _| atom.grows(inode));
+    order_growth_before_what_follows_a_close(timeline, preds);
     for (id, atom) in timeline.atoms.iter().enumerate() {
         if let Piece::Rename { inode, replaced: Some(_), .. } = atom.piece {
             let grown = timeline.atoms[..id].iter().enumerate().filter(|(_, a)| a.grows(inode)).map(|(grown, _)| grown);
             preds[id].extend(grown.filter(|grown| !timeline.failed.contains(*grown)));
+        }
+    }
+}
+
+/// Lets the first change of the tree after each close of a truncated file need the lengths that it had grown to.
+fn order_growth_before_what_follows_a_close(timeline: Timeline<'_>, preds: &mut Preds) {
+    for (at, record) in timeline.records.iter().enumerate() {
+        let What::CloseTruncated(inode) = record.what else { continue };
+        let next = timeline.atoms.iter().position(|a| a.record as usize > at && a.is_logged_metadata());
+        if let Some(next) = next {
+            let before = timeline.atoms.iter().enumerate().filter(|(_, a)| (a.record as usize) < at);
+            let grown = before.filter(|(id, a)| !timeline.failed.contains(*id) && a.grows(inode));
+            preds[next].extend(grown.map(|(id, _)| id));
         }
     }
 }

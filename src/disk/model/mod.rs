@@ -335,20 +335,6 @@ fn order_metadata(timeline: Timeline<'_>, preds: &mut Preds) {
     }
 }
 
-/// Lets the first change of the tree after each close of a truncated file depend on the atoms of that file that
-/// `flushed` picks, given the file and the record of the close.
-fn order_flush_at_close(timeline: Timeline<'_>, preds: &mut Preds, flushed: impl Fn(&Atom, Ino, usize) -> bool) {
-    for (at, record) in timeline.records.iter().enumerate() {
-        let What::CloseTruncated(inode) = record.what else { continue };
-        let next = timeline.atoms.iter().position(|a| a.record as usize > at && a.is_logged_metadata());
-        if let Some(next) = next {
-            let before = timeline.atoms.iter().enumerate().filter(|(_, a)| (a.record as usize) < at);
-            let flushed = before.filter(|(id, a)| !timeline.failed.contains(*id) && flushed(a, inode, at));
-            preds[next].extend(flushed.map(|(id, _)| id));
-        }
-    }
-}
-
 /// Lets every growth of a length depend on the bytes of the same write: no zeros under a grown size. Unless the pages
 /// were marked clean and lost: then a later growth does not wait for them.
 fn order_growth_after_blocks(timeline: Timeline<'_>, preds: &mut Preds) {

@@ -1,21 +1,18 @@
 //! `xfs`: one log for changes of the tree and shrinks; a length grows only after its own blocks.
 //!
 //! A file cut off before its sync has length 0, never zeros at full length (measured). Overwrites are free. A rename
-//! flushes nothing; a file that was truncated to 0 and rewritten is flushed at its close, ahead of what is logged
-//! after. (A file that was empty anyway lost nothing by the truncation, and is not flushed: the weaker reading.) fsync
-//! forces the inode's bytes and length and every logged effect up to its own last one. syncfs flushes the disk's cache
-//! only if the log has something to write: overwrites that come alone are written and may be lost (measured).
-//!
-//! **It is known to allow too little**: the flush at a close is started, and what is logged after it does not wait.
-//! (Measured, Linux 6.18: of 71 bytes `truncate a 0; append a 71 B; close a; mkdir d; fsync d` leaves `d` and no byte.)
+//! flushes nothing. The close of a file that was truncated to 0 and rewritten starts to write it, and nothing waits for
+//! that. (Measured, Linux 6.18: of 71 bytes `truncate a 0; append a 71 B; close a; mkdir d; fsync d` leaves `d` and no
+//! byte.) fsync forces the inode's bytes and length and every logged effect up to its own last one. syncfs flushes the
+//! disk's cache only if the log has something to write: overwrites that come alone are written and may be lost (measured).
 
 use super::{
-    Family, PersistenceModel, Preds, Timeline, force_by_syncfs, force_journalled, one_family, order_flush_at_close,
+    Family, PersistenceModel, Preds, Timeline, force_by_syncfs, force_journalled, one_family,
     order_growth_after_blocks, order_metadata,
 };
 use crate::disk::effect::{Cut, What};
 use crate::disk::fault::FailedPages;
-use crate::disk::space::{Atom, Piece, Space};
+use crate::disk::space::Space;
 
 /// The model `xfs`.
 #[derive(Debug, Clone, Copy)]
@@ -37,14 +34,6 @@ impl PersistenceModel for Xfs {
     fn order(&self, timeline: Timeline<'_>, preds: &mut Preds) {
         order_metadata(timeline, preds);
         order_growth_after_blocks(timeline, preds);
-        // Was anything cut off before the close? What is cut off later makes no flush of it.
-        let was_cut = |inode, close: usize| {
-            let shrinks = |a: &Atom| matches!(a.piece, Piece::Shrink { inode: i } if i == inode);
-            timeline.atoms.iter().take_while(|a| (a.record as usize) < close).any(shrinks)
-        };
-        order_flush_at_close(timeline, preds, |a, inode, close| {
-            (a.grows(inode) || a.writes(inode)) && was_cut(inode, close)
-        });
     }
 
     fn families(&self, space: &Space, cut: Cut) -> Vec<Family> {
