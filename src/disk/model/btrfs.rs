@@ -28,6 +28,11 @@
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.
+//!
+//! **It is known to allow too little** of hard links: when an inode comes into the log by one of its names, all that it got
+//! since C may come along. (Measured, Linux 6.18: `mkdir e` is committed, and `create a; create c; link c e/a; fsync e`
+//! leaves `c` and `e/a`; so does `rename a e/b; mkdir e/d; link e/b e/c; create a; fsync a` the names `a`, `e/b`, `e/c`,
+//! where a directory `e` and a file `a` were committed.)
 
 mod log;
 
