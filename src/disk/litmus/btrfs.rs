@@ -118,4 +118,16 @@ pub(super) const CASES: &[Litmus] = &[
         setup: "create c; create a; append a 9 A; create b",
         calls: "append a 9 B; fsync a; rename c a; fsync a",
     },
+    Litmus {
+        name: "btrfs_a_link_brings_the_other_name",
+        about: "A new directory entry brings its inode into btrfs's log, and that its other new names.",
+        setup: "mkdir e",
+        calls: "create a; create c; link c e/a; fsync e",
+    },
+    Litmus {
+        name: "btrfs_a_name_taken_brings_who_had_it",
+        about: "An fsync of a new file whose name another had logs that one as well: all its new names may come.",
+        setup: "mkdir e; create a",
+        calls: "rename a e/b; mkdir e/d; link e/b e/c; create a; fsync a",
+    },
 ];

@@ -19,8 +19,8 @@
 //! - A name that came there since C, and is replaced by a rename that does not enter the log, may be gone with the next
 //!   fsync that logs anything, if it was in the log: then there is no such name at all. (What was there at C stays.)
 //! - More may be in the log than these need, and comes along with the next fsync that logs anything: what changed in the
-//!   directories of a file that was renamed, linked or unlinked since C, when the file is logged; and what is in new
-//!   directories, when the one above is.
+//!   directories of a file that was renamed, linked or unlinked since C, when the file is logged; what is in new
+//!   directories, when the one above is; and all names that an inode got since C, when one of them comes into the log.
 //!
 //! The model allows more than the kernel does: what *may* be in a log is decided entry by entry, and a shrink of a length
 //! that was in memory may be lost though it was written back before, and a later change of the tree not.
@@ -28,11 +28,6 @@
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.
-//!
-//! **It is known to allow too little** of hard links: when an inode comes into the log by one of its names, all that it got
-//! since C may come along. (Measured, Linux 6.18: `mkdir e` is committed, and `create a; create c; link c e/a; fsync e`
-//! leaves `c` and `e/a`; so does `rename a e/b; mkdir e/d; link e/b e/c; create a; fsync a` the names `a`, `e/b`, `e/c`,
-//! where a directory `e` and a file `a` were committed.)
 
 mod log;
 

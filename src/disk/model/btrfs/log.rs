@@ -176,8 +176,32 @@ impl<'a> Log<'a> {
         } else {
             self.may_log(inode, at);
         }
+        self.other_names(at);
         self.durable.union(&self.pending);
         self.maybe.union(&self.maybe_pending);
+    }
+
+    /// What comes into the log by one of its names may bring all that it got since the commit.
+    fn other_names(&mut self, at: usize) {
+        let (atoms, order) = (self.space.timeline().atoms, self.space.order());
+        let mut known = BTreeSet::new();
+        loop {
+            let mut all = Bits::new(atoms.len());
+            [&self.pending, &self.maybe_pending].into_iter().for_each(|bits| order.add(&mut all, bits));
+            let named = |id: AtomId| match atoms[id].piece {
+                Piece::Name { after, .. } => after,
+                Piece::Rename { inode, .. } | Piece::Arrival { inode, .. } => Some(inode),
+                _ => None,
+            };
+            let since = all.iter().skip_while(|id| *id < self.first);
+            let new: Vec<Ino> = since.filter_map(named).filter(|inode| known.insert(*inode)).collect();
+            if new.is_empty() {
+                return;
+            }
+            for inode in new {
+                self.since(inode, at, true).iter().for_each(|id| self.maybe_pending.insert(*id));
+            }
+        }
     }
 
     /// What it has of a file may be gone from it.
