@@ -43,8 +43,8 @@ pub struct Timeline<'a> {
     pub atoms: &'a [Atom],
     /// The log.
     pub records: &'a [Record],
-    /// Bytes, and lengths that writes grew, that were dirty when a sync of their file failed: the pages were marked
-    /// clean. They may have reached the disk, but nothing waits for them and no later sync brings them.
+    /// Bytes with their blocks, and lengths that writes grew, that were dirty when a sync of their file failed: the pages
+    /// were marked clean. They may have reached the disk, but nothing waits for them and no later sync brings them.
     pub failed: &'a Bits,
 }
 
@@ -143,14 +143,7 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
 
     /// The crash states at each of `cuts`, which ascend.
     fn families_at(&self, space: &Space, cuts: &[Cut]) -> Families {
-        let mut families = Families::new(cuts.len());
-        for (at, cut) in cuts.iter().enumerate() {
-            for family in self.families(space, *cut) {
-                let number = families.number(family);
-                families.offer(at, number);
-            }
-        }
-        families
+        Families::of_each(cuts.len(), |at| self.families(space, cuts[at]))
     }
 
     /// One of [`families`](Self::families), by one choice: for who wants a single crash state. Each can be chosen; a
@@ -289,11 +282,13 @@ fn is_lost(timeline: Timeline<'_>, id: AtomId, at: usize) -> bool {
         return false;
     }
     let atom = &timeline.atoms[id];
-    let (Piece::Grow { inode, .. } | Piece::Data { inode, .. }) = atom.piece else { return false };
+    let (Piece::Grow { inode, .. } | Piece::Data { inode, .. } | Piece::Stale { inode, .. }) = atom.piece else {
+        return false;
+    };
     if !timeline.records[atom.record as usize..at].iter().any(|r| r.what == What::SyncFailed(inode)) {
         return false;
     }
-    if atom.writes(inode) {
+    if !atom.sizes(inode) {
         return true;
     }
     let sector_of =

@@ -126,7 +126,7 @@ impl Space {
         }
     }
 
-    /// The bytes, and the lengths that writes grew, that were dirty when a sync of their file failed.
+    /// The bytes, the blocks for them, and the lengths that writes grew, that were dirty when a sync of their file failed.
     fn marked_clean(&self) -> Bits {
         let mut failed = Bits::new(self.atoms.len());
         for (at, record) in self.records.iter().enumerate() {
@@ -135,7 +135,9 @@ impl Space {
             let dirty_from = self.records[..at].iter().rposition(covers).map_or(0, |i| i + 1);
             for id in self.atoms_of(dirty_from).start..self.atoms_of(at).start {
                 let writes = self.records[self.atoms[id].record as usize].sectors_written() > 0;
-                if writes && (self.atoms[id].writes(inode) || self.atoms[id].sizes(inode)) {
+                let atom = &self.atoms[id];
+                let is_block = matches!(atom.piece, Piece::Stale { inode: of, .. } if of == inode);
+                if writes && (is_block || atom.writes(inode) || atom.sizes(inode)) {
                     failed.insert(id);
                 }
             }
