@@ -66,17 +66,10 @@ pub fn families(space: &Space, model: &dyn PersistenceModel, loss: Loss, cut: Cu
 
 /// The same at each of `cuts`, which ascend.
 pub fn families_at(space: &Space, model: &dyn PersistenceModel, loss: Loss, cuts: &[Cut]) -> Families {
-    if loss != Loss::ProcessCrash {
-        return model.families_at(space, cuts);
+    if loss == Loss::ProcessCrash {
+        return Families::of_each(cuts.len(), |at| families(space, model, loss, cuts[at]));
     }
-    let mut all = Families::new(cuts.len());
-    for (at, cut) in cuts.iter().enumerate() {
-        for family in families(space, model, loss, *cut) {
-            let number = all.number(family);
-            all.push(at, number);
-        }
-    }
-    all
+    model.families_at(space, cuts)
 }
 
 /// Everything that was executed before `cut`: what the page cache shows. (Bytes that were written follow the stale ones

@@ -65,6 +65,12 @@ pub(super) const CASES: &[Litmus] = &[
         calls: "create d/b; mkdir e; mkdir e/d; create e/f; fsync /",
     },
     Litmus {
+        name: "btrfs_what_came_since_in_a_logged_directory",
+        about: "The same of what came there after a file in it had been fsynced, and the directory logged with it.",
+        setup: "",
+        calls: "mkdir e; create e/f; fsync e/f; create e/g; mkdir h; fsync /",
+    },
+    Litmus {
         name: "btrfs_rename_in_what_came_along",
         about: "A rename in a new directory that may have been logged with the one above may enter the log.",
         setup: "create x",

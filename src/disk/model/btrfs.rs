@@ -109,7 +109,7 @@ impl PersistenceModel for Btrfs {
         let records = cut.records as usize;
         let points = commit_points(space, records);
         let at = points[chooser.choose(points.len())];
-        let mut family = committed(at, records, &kept(space, at), &inodes(space.timeline()));
+        let mut family = Known::of(space, records).committed(at, records);
         if at == records {
             reach_into(space, cut, &mut family);
         }
@@ -137,28 +137,54 @@ fn commit_points(space: &Space, records: usize) -> Vec<usize> {
     (first..=records).filter(|at| *at == first || *at == records || is_commit_point(space, *at)).collect()
 }
 
-/// What syncs before so many records bring of file data.
-fn kept(space: &Space, records: usize) -> Kept<'_> {
-    let mut kept = Kept::new(space);
-    (0..records).for_each(|at| kept.keep(at));
-    kept
+/// What commits at any point go by.
+struct Known<'a> {
+    space: &'a Space,
+    inodes: BTreeMap<Ino, Inode>,
+    /// What the sync of each record keeps of file data, on either side of a commit, closed under the order; `None` of what
+    /// is no sync, or of a file that had no name.
+    kept: Vec<Option<Bits>>,
 }
 
-/// The family after so many records whose last commit was right before record `at`.
-fn committed(at: usize, records: usize, kept: &Kept<'_>, inodes: &BTreeMap<Ino, Inode>) -> Family {
-    let mut commit = Commit::at(kept, at, inodes);
-    (at..records).for_each(|at| commit.goes_on(at));
-    commit.family()
+impl<'a> Known<'a> {
+    /// What is known of the first so many records.
+    fn of(space: &'a Space, records: usize) -> Self {
+        let timeline = space.timeline();
+        let kept = |at: usize| {
+            let mut data = Bits::new(timeline.atoms.len());
+            match timeline.records[at].what {
+                What::SyncFile(inode) if timeline.has_name(inode, at) => force_data(timeline, at, inode, &mut data),
+                What::SyncFs => force_all(timeline, at, &mut data),
+                _ => return None,
+            }
+            let mut closed = Bits::new(timeline.atoms.len());
+            space.order().add(&mut closed, &data);
+            Some(closed)
+        };
+        Self { space, inodes: inodes(timeline), kept: (0..records).map(kept).collect() }
+    }
+
+    /// What these syncs bring of file data.
+    fn kept_by(&self, records: impl Iterator<Item = usize>) -> Bits {
+        let mut all = Bits::new(self.space.atoms().len());
+        records.filter_map(|at| self.kept[at].as_ref()).for_each(|kept| all.union(kept));
+        all
+    }
+
+    /// The family after so many records whose last commit was right before record `at`.
+    fn committed(&self, at: usize, records: usize) -> Family {
+        let mut commit = Commit::at(self, at, self.kept_by(0..at));
+        (at..records).for_each(|at| commit.goes_on(at));
+        commit.family()
+    }
 }
 
 /// The families after so many records, by their commit points.
 fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
-    let (inodes, mut kept, mut kept_to) = (inodes(space.timeline()), Kept::new(space), 0);
+    let known = Known::of(space, records);
     let mut families: Vec<Family> = Vec::new();
     for at in commit_points(space, records) {
-        (kept_to..at).for_each(|at| kept.keep(at));
-        kept_to = at;
-        let family = committed(at, records, &kept, &inodes);
+        let family = known.committed(at, records);
         if at == records || !families.contains(&family) {
             families.push(family);
         }
@@ -169,11 +195,11 @@ fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
 /// The families after each number of records, from that many on, as [`at_one_cut`] finds them.
 fn at_all_cuts(space: &Space, from: usize) -> Families {
     let records = space.records();
-    let inodes = inodes(space.timeline());
+    let known = Known::of(space, records.len());
     let mut all = Families::new(records.len() + 1);
-    let mut kept = Kept::new(space);
+    let mut kept = known.kept_by(0..0);
     for at in 0..=records.len() {
-        let mut commit = Commit::at(&kept, at, &inodes);
+        let mut commit = Commit::at(&known, at, kept.clone());
         if at >= from {
             let number = all.number(commit.family());
             all.push(at, number);
@@ -181,7 +207,7 @@ fn at_all_cuts(space: &Space, from: usize) -> Families {
         if at == records.len() {
             break;
         }
-        kept.keep(at);
+        known.kept[at].iter().for_each(|more| kept.union(more));
         if !is_commit_point(space, at) {
             continue;
         }
@@ -205,45 +231,17 @@ fn at_all_cuts(space: &Space, from: usize) -> Families {
     all
 }
 
-/// Completed syncs keep their promise about the bytes on either side of a commit: these.
-struct Kept<'a> {
-    space: &'a Space,
-    /// Closed under the order.
-    bits: Bits,
-}
-
-impl<'a> Kept<'a> {
-    fn new(space: &'a Space) -> Self {
-        Self { space, bits: Bits::new(space.atoms().len()) }
-    }
-
-    /// What the sync of record `at` keeps, if it is one.
-    fn keep(&mut self, at: usize) {
-        let timeline = self.space.timeline();
-        let mut more = Bits::new(timeline.atoms.len());
-        match timeline.records[at].what {
-            What::SyncFile(inode) if timeline.has_name(inode, at) => force_data(timeline, at, inode, &mut more),
-            What::SyncFs => force_all(timeline, at, &mut more),
-            _ => return,
-        }
-        self.add(&more);
-    }
-
-    fn add(&mut self, more: &Bits) {
-        self.space.order().add(&mut self.bits, more);
-    }
-}
-
 /// The states whose last transaction committed before one record, as what comes after it is logged.
 struct Commit<'a> {
+    known: &'a Known<'a>,
     /// What was there for certain then: what was committed, and what syncs before it keep.
     start: Bits,
     /// The syncs of files since then that keep anything.
     syncs: Vec<usize>,
-    /// What is there for certain: that, what these syncs keep, what the log brings.
-    forced: Kept<'a>,
+    /// What is there for certain: that, what these syncs keep, what the log brings. Closed under the order, as is the next.
+    forced: Bits,
     /// What the log may bring.
-    brought: Kept<'a>,
+    brought: Bits,
     /// File data that was written back before the commit is free; what was written after it can only come by a log.
     allowed: Bits,
     log: Log<'a>,
@@ -251,59 +249,69 @@ struct Commit<'a> {
 
 impl<'a> Commit<'a> {
     /// Right before record `at`; `kept` is what syncs bring of file data.
-    fn at(kept: &Kept<'a>, at: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
-        let space = kept.space;
-        let mut forced = Kept { space, bits: kept.bits.clone() };
+    fn at(known: &'a Known<'a>, at: usize, kept: Bits) -> Self {
+        let space = known.space;
         let mut committed = Bits::new(space.atoms().len());
         for id in 0..space.atoms_of(at).start {
-            let is_there = |before: &AtomId| committed.contains(*before) || kept.bits.contains(*before);
+            let is_there = |before: &AtomId| committed.contains(*before) || kept.contains(*before);
             let shrinks = matches!(space.atoms()[id].piece, Piece::Shrink { .. });
             if space.atoms()[id].is_logged_metadata() && (!shrinks || space.preds(id).iter().all(is_there)) {
                 committed.insert(id);
             }
         }
-        forced.add(&committed);
-        let allowed = space.executed(Cut::after(at));
-        let (start, log) = (forced.bits.clone(), Log::new(space, at, inodes));
-        Self { start, syncs: Vec::new(), forced, brought: Kept::new(space), allowed, log }
+        let mut start = kept;
+        space.order().add(&mut start, &committed);
+        Self {
+            forced: start.clone(),
+            start,
+            syncs: Vec::new(),
+            brought: Bits::new(space.atoms().len()),
+            allowed: space.executed(Cut::after(at)),
+            log: Log::new(space, at, &known.inodes),
+            known,
+        }
     }
 
     /// The log no longer has what earlier syncs brought of a file: it has no name any more, and was synced before `at`.
     fn forgets(&mut self, file: Ino, at: usize) {
         self.log.forget(file, at);
-        let records = self.forced.space.records();
+        let records = self.known.space.records();
         self.syncs.retain(|at| records[*at].what != What::SyncFile(file));
-        self.forced.bits = self.start.clone();
-        self.syncs.iter().for_each(|at| self.forced.keep(*at));
-        self.forced.add(&self.log.durable);
-        self.brought.add(&self.log.maybe);
+        self.forced = self.known.kept_by(self.syncs.iter().copied());
+        self.forced.union(&self.start);
+        self.logs();
     }
 
     /// What record `at` logs.
     fn goes_on(&mut self, at: usize) {
-        let space = self.forced.space;
-        if let What::SyncFile(file) = space.records()[at].what {
-            if !space.timeline().has_name(file, at) {
-                return self.forgets(file, at);
+        match self.known.space.records()[at].what {
+            What::SyncFile(file) => {
+                let Some(kept) = &self.known.kept[at] else { return self.forgets(file, at) };
+                self.syncs.push(at);
+                self.forced.union(kept);
+                self.log.fsync(at, file);
+                self.logs();
             }
-            self.syncs.push(at);
-            self.forced.keep(at);
-        }
-        match space.records()[at].what {
-            What::SyncFile(inode) | What::SyncDir(inode) => {
-                self.log.fsync(at, inode);
-                self.forced.add(&self.log.durable);
-                self.brought.add(&self.log.maybe);
+            What::SyncDir(dir) => {
+                self.log.fsync(at, dir);
+                self.logs();
             }
             What::Effects(_) => self.log.changed(at),
             _ => {}
         }
     }
 
+    /// What is in the log now.
+    fn logs(&mut self) {
+        let order = self.known.space.order();
+        order.add(&mut self.forced, &self.log.durable);
+        order.add(&mut self.brought, &self.log.maybe);
+    }
+
     fn family(&self) -> Family {
         let mut allowed = self.allowed.clone();
-        allowed.union(&self.forced.bits);
-        allowed.union(&self.brought.bits);
-        Family { forced: self.forced.bits.clone(), allowed }
+        allowed.union(&self.forced);
+        allowed.union(&self.brought);
+        Family { forced: self.forced.clone(), allowed }
     }
 }

@@ -20,6 +20,18 @@ impl Families {
         Self { at: vec![Vec::new(); cuts], ..Self::default() }
     }
 
+    /// Those of each of so many cuts.
+    pub fn of_each(cuts: usize, of: impl Fn(usize) -> Vec<Family>) -> Self {
+        let mut families = Self::new(cuts);
+        for at in 0..cuts {
+            for family in of(at) {
+                let number = families.number(family);
+                families.offer(at, number);
+            }
+        }
+        families
+    }
+
     /// The number of a family, which is that of all that are equal.
     pub fn number(&mut self, family: Family) -> usize {
         let hash = |family: &Family| family.allowed.fold(family.forced.fold(0));

@@ -184,8 +184,9 @@ impl<F: Fs> Cycle<'_, F> {
                 dead.push(digest);
             }
         }
-        let has_removed = !self.removed.is_empty();
-        if !self.options.dry_run && (has_removed || !dead.is_empty()) && (durable.names.take_loose() || has_removed) {
+        // Those of step 3 are among the loose ones.
+        let is_due = !self.removed.is_empty() || !dead.is_empty();
+        if !self.options.dry_run && is_due && durable.names.take_loose() {
             self.settle_removals().await?;
         }
         for digest in dead {

@@ -29,24 +29,26 @@ pub(super) fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
             }
         };
         match atom.piece {
-            Piece::Name { dir, before, after, .. } => {
-                concerns(dir, false);
-                before.into_iter().chain(after).for_each(|inode| concerns(inode, true));
-            }
-            // What is replaced has lost its name by an atom before.
-            Piece::Rename { inode, from_dir, to_dir, .. } => {
-                [from_dir, to_dir].into_iter().for_each(|dir| concerns(dir, false));
-                concerns(inode, true);
-            }
-            Piece::Arrival { inode, dir, .. } => {
-                concerns(dir, false);
-                concerns(inode, true);
+            Piece::Name { dir, .. } | Piece::Arrival { dir, .. } => concerns(dir, false),
+            Piece::Rename { from_dir, to_dir, .. } => {
+                [from_dir, to_dir].into_iter().for_each(|dir| concerns(dir, false))
             }
             Piece::Shrink { inode } | Piece::Grow { inode, .. } | Piece::Data { inode, .. } => concerns(inode, false),
             Piece::Stale { .. } | Piece::Zero { .. } => {}
         }
+        named(atom).into_iter().flatten().for_each(|inode| concerns(inode, true));
     }
     inodes
+}
+
+/// Which inodes' names an atom changes: of what loses one, and of what gets it. (What a rename replaces has lost its name
+/// by an atom before.)
+fn named(atom: &Atom) -> [Option<Ino>; 2] {
+    match atom.piece {
+        Piece::Name { before, after, .. } => [before, after],
+        Piece::Rename { inode, .. } | Piece::Arrival { inode, .. } => [None, Some(inode)],
+        _ => [None; 2],
+    }
 }
 
 /// The log tree since the last commit.
@@ -69,15 +71,34 @@ pub(super) struct Log<'a> {
     pub(super) maybe: Bits,
     /// What may be in it and waits.
     maybe_pending: Bits,
+    /// Entries behind which it was looked for more.
+    walked: Bits,
+    /// What is or may be in it, with what that needs.
+    reached: Bits,
+    /// What has got a name there: all its other names may come as well.
+    by_name: BTreeSet<Ino>,
 }
 
 impl<'a> Log<'a> {
     pub(super) fn new(space: &'a Space, commit: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
         let bits = Bits::new(space.timeline().atoms.len());
         let first = space.atoms_of(commit).start;
-        let [durable, pending, maybe, maybe_pending] = [(); 4].map(|()| bits.clone());
-        let (logged, maybe_logged) = Default::default();
-        Self { space, commit, first, inodes, logged, maybe_logged, durable, pending, maybe, maybe_pending }
+        let [durable, pending, maybe, maybe_pending, walked, reached] = [(); 6].map(|()| bits.clone());
+        Self {
+            space,
+            commit,
+            first,
+            inodes,
+            logged: BTreeSet::new(),
+            maybe_logged: BTreeSet::new(),
+            durable,
+            pending,
+            maybe,
+            maybe_pending,
+            walked,
+            reached,
+            by_name: BTreeSet::new(),
+        }
     }
 
     /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
@@ -93,6 +114,9 @@ impl<'a> Log<'a> {
     pub(super) fn changed(&mut self, at: usize) {
         let atoms = self.space.timeline().atoms;
         for id in self.space.atoms_of(at) {
+            if named(&atoms[id]).into_iter().flatten().any(|inode| self.by_name.contains(&inode)) {
+                self.maybe_pending.insert(id);
+            }
             let (inode, old_dir) = match atoms[id].piece {
                 Piece::Rename { inode, from_dir, .. } => (inode, from_dir),
                 Piece::Name { dir, before: Some(inode), after: None, .. } => (inode, dir),
@@ -145,9 +169,10 @@ impl<'a> Log<'a> {
         let atoms = self.space.timeline().atoms;
         self.maybe_logged.insert(dir);
         for id in self.since(dir, at, false) {
-            if self.maybe_pending.contains(*id) || !atoms[*id].changes_dir(dir) {
+            if self.walked.contains(*id) || !atoms[*id].changes_dir(dir) {
                 continue;
             }
+            self.walked.insert(*id);
             self.maybe_pending.insert(*id);
             if let Piece::Name { after: Some(new), .. } = atoms[*id].piece {
                 self.may_log(new, at);
@@ -184,22 +209,20 @@ impl<'a> Log<'a> {
     /// What comes into the log by one of its names may bring all that it got since the commit.
     fn other_names(&mut self, at: usize) {
         let (atoms, order) = (self.space.timeline().atoms, self.space.order());
-        let mut known = BTreeSet::new();
         loop {
-            let mut all = Bits::new(atoms.len());
-            [&self.pending, &self.maybe_pending].into_iter().for_each(|bits| order.add(&mut all, bits));
-            let named = |id: AtomId| match atoms[id].piece {
-                Piece::Name { after, .. } => after,
-                Piece::Rename { inode, .. } | Piece::Arrival { inode, .. } => Some(inode),
-                _ => None,
-            };
-            let since = all.iter().skip_while(|id| *id < self.first);
-            let new: Vec<Ino> = since.filter_map(named).filter(|inode| known.insert(*inode)).collect();
-            if new.is_empty() {
+            let mut all = self.reached.clone();
+            order.add(&mut all, &self.pending);
+            order.add(&mut all, &self.maybe_pending);
+            let mut news = all.clone();
+            news.subtract(&self.reached);
+            if news.is_empty() {
                 return;
             }
-            for inode in new {
-                self.since(inode, at, true).iter().for_each(|id| self.maybe_pending.insert(*id));
+            self.reached = all;
+            for inode in news.iter().skip_while(|id| *id < self.first).filter_map(|id| named(&atoms[id])[1]) {
+                if self.by_name.insert(inode) {
+                    self.since(inode, at, true).iter().for_each(|id| self.maybe_pending.insert(*id));
+                }
             }
         }
     }
@@ -211,6 +234,7 @@ impl<'a> Log<'a> {
             self.pending.remove(*id);
             self.maybe.insert(*id);
         }
+        self.reached = Bits::new(self.space.atoms().len());
     }
 
     /// Whether an atom takes a name from what a rename replaces.
