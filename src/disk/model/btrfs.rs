@@ -197,7 +197,7 @@ fn at_all_cuts(space: &Space, from: usize) -> Families {
     let records = space.records();
     let known = Known::of(space, records.len());
     let mut all = Families::new(records.len() + 1);
-    let mut kept = known.kept_by(0..0);
+    let mut kept = Bits::new(space.atoms().len());
     for at in 0..=records.len() {
         let mut commit = Commit::at(&known, at, kept.clone());
         if at >= from {

@@ -73,7 +73,7 @@ pub(super) struct Log<'a> {
     maybe_pending: Bits,
     /// Entries behind which it was looked for more.
     walked: Bits,
-    /// What is or may be in it, with what that needs.
+    /// What was or may have been in it, with what that needs: all that this names is in `by_name`.
     reached: Bits,
     /// What has got a name there: all its other names may come as well.
     by_name: BTreeSet<Ino>,
@@ -234,7 +234,6 @@ impl<'a> Log<'a> {
             self.pending.remove(*id);
             self.maybe.insert(*id);
         }
-        self.reached = Bits::new(self.space.atoms().len());
     }
 
     /// Whether an atom takes a name from what a rename replaces.
