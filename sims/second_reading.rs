@@ -92,7 +92,8 @@ impl Piece {
     }
 
     fn is_data_of(&self, file: Ino) -> bool {
-        matches!(self.change, Change::Size { inode, .. } | Change::Sector { inode, .. } if inode == file)
+        use Change::{Sector, Size, Zero};
+        matches!(self.change, Size { inode, .. } | Sector { inode, .. } | Zero { inode, .. } if inode == file)
     }
 
     /// "Shrinking a file is metadata: it takes its place in the Dentry order."
@@ -242,7 +243,7 @@ fn forces(model: &str, log: &[Record], all: &[Piece], at: usize, piece: &Piece) 
 }
 
 /// The tree that is left.
-fn left(base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
+fn left(model: &str, base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
     let mut tree = base.clone();
     for piece in all {
         match &piece.change {
@@ -261,7 +262,7 @@ fn left(base: &Tree, all: &[Piece], fates: &[Fate]) -> Tree {
     for (piece, fate) in all.iter().zip(fates).filter(|(_, fate)| **fate != Fate::Lost) {
         match &piece.change {
             Change::Names(entries) => entries.iter().for_each(|e| tree.set_entry(e.dir, &e.name, e.after)),
-            Change::Size { inode, after, .. } => tree.file_mut(*inode).unwrap().set_len(*after),
+            Change::Size { inode, after, .. } => before::set_len(model, tree.file_mut(*inode).unwrap(), *after),
             Change::Sector { inode, write, .. } => {
                 let stale = Bytes::from_static(&[STALE_BYTE; SECTOR_BYTES as usize]);
                 let bytes = if *fate == Fate::Stale { stale } else { write.bytes.clone() };
@@ -327,7 +328,7 @@ fn allowed(model: &dyn PersistenceModel, base: &Tree, log: &[Record]) -> Option<
         };
         let fates: Vec<Fate> = choices.iter().map(&mut pick).collect();
         if legal(name, log, &all, &fates) {
-            found.insert(shown(&left(base, &all, &fates)));
+            found.insert(shown(&left(name, base, &all, &fates)));
         }
     }
     Some(found)
@@ -378,6 +379,7 @@ fn truncations_closes_and_replacements() {
         "create b; truncate b 0; append b 71 A; close b; mkdir f; truncate b 5",
         "create b; append b 700 B; rename b a; mkdir f",
         "open d/b; truncate d/b 10; write d/b 0 40 C; unlink a; fsync d/b",
+        "truncate a 10; truncate a 40; create b; fsync b; fsync a; truncate a 5; append a 9 A",
         "open d/b; truncate d/b 0; append d/b 30 C; truncate d/b 5; append d/b 9 D",
         "rename a e/a; create a; append a 71 E; rename d/b e/a; fsync e",
     ] {

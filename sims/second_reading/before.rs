@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pullplug::disk::effect::{BLOCK_BYTES, Effect, Record, SECTOR_BYTES, What};
 use pullplug::disk::model::PersistenceModel;
-use pullplug::disk::tree::{Ino, Tree};
+use pullplug::disk::tree::{Content, Ino, Tree};
 use pullplug::fs::FileKind;
 
 use super::{Change, Entry, Piece};
@@ -22,6 +22,16 @@ pub fn before_size(model: &dyn PersistenceModel, of: &Record, inode: Ino, before
     let is_first = before < end && end < after && of.effects().iter().any(writes_there);
     let early = (is_first && model.grows_last_block_first()).then_some(Change::Size { inode, before, after: end });
     early.into_iter().collect()
+}
+
+/// A length changes. "The zeros that a shrink writes into the last block that it leaves" come with it, but under
+/// `ext4-writeback`: what else is freed is a hole then.
+pub fn set_len(model: &str, file: &mut Content, len: u64) {
+    if model == "ext4-writeback" && len < file.len {
+        file.sectors.split_off(&(len.next_multiple_of(BLOCK_BYTES) / SECTOR_BYTES));
+        file.len = len;
+    }
+    file.set_len(len);
 }
 
 /// "What a shrink, or the loss of a last name, frees may show anything while that is not durable": the pieces, and before

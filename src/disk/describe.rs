@@ -36,6 +36,11 @@ impl Space {
                         .replace(Sectors { record: atom.record, first: sector, last: sector, stale })
                         .map(|s| s.told(self)),
                 );
+            } else if self.lacks_zeros(id, survivors) {
+                told.extend(sectors.take().map(|s| s.told(self)));
+                let what = format!("zeros behind the end of {}", subject(&self.records()[atom.record as usize].call));
+                let zeros = LostEffect { record: atom.record as usize, what };
+                told.extend((told.last() != Some(&zeros)).then_some(zeros));
             } else if matches!(atom.piece, Piece::Stale { .. } | Piece::Zero { .. }) || self.is_first_half(id) {
                 // With these went the data behind them, the change of the length, or the other half: that is told.
             } else if self.arrived(id).is_some_and(|arrival| survivors.contains(arrival)) {
@@ -241,5 +246,12 @@ mod tests {
         assert_eq!(words, ["sector 1 of d/a, where stale bytes show"]);
         let words = told("ext4-writeback", |a| !matches!(a.piece, Piece::Data { .. } | Piece::Stale { .. }));
         assert_eq!(words, ["sectors 0-2 of d/a"]);
+    }
+
+    #[test]
+    fn zeros_are_missed_where_the_shrink_does_not_wait_for_them() {
+        let told = |model| told(model, |a| !matches!(a.piece, Piece::Zero { .. }));
+        assert_eq!(told("ext4-writeback"), ["zeros behind the end of d/a"]);
+        assert!(told("ext4-ordered").is_empty());
     }
 }

@@ -54,9 +54,33 @@ pub(super) const CASES: &[Litmus] = &[
     },
     Litmus {
         name: "shrink_then_regrow",
-        about: "Shrink then regrow by truncation: what was cut off never comes back.",
+        about: "Shrink then regrow by truncation: data=writeback waits for no zeros, what was cut off may come back.",
         setup: "create a; write a 0 71 A",
         calls: "open a; truncate a 10; truncate a 40",
+    },
+    Litmus {
+        name: "shrink_then_regrow_by_a_write",
+        about: "The same where a write grows it and is lost: neither zeros nor bytes, but what was cut off.",
+        setup: "create a; write a 0 71 A",
+        calls: "truncate a 10; append a 30 B",
+    },
+    Litmus {
+        name: "shrink_fsync_regrow",
+        about: "An fsync between waits for the zeros: what was cut off never comes back.",
+        setup: "create a; write a 0 71 A",
+        calls: "truncate a 10; fsync a; truncate a 40",
+    },
+    Litmus {
+        name: "shrink_then_regrow_and_fsync_of_another",
+        about: "Another file's fsync brings both lengths, and with data=writeback no zeros.",
+        setup: "create a; write a 0 71 A",
+        calls: "truncate a 10; truncate a 40; create b; fsync b",
+    },
+    Litmus {
+        name: "shrink_and_regrow_over_two_blocks",
+        about: "What a shrink frees is zeros when it grows again; what the last block held may come back.",
+        setup: "create a; append a 4200 A",
+        calls: "truncate a 4050; truncate a 4150",
     },
     Litmus {
         name: "extension_of_an_allocated_block",

@@ -43,7 +43,7 @@ pub struct Timeline<'a> {
     pub atoms: &'a [Atom],
     /// The log.
     pub records: &'a [Record],
-    /// Bytes with their blocks, and lengths that writes grew, that were dirty when a sync of their file failed: the pages
+    /// Bytes with their blocks, a shrink's zeros, and lengths that writes grew, that were dirty when a sync of their file failed: the pages
     /// were marked clean. They may have reached the disk, but nothing waits for them and no later sync brings them.
     pub failed: &'a Bits,
 }
@@ -115,6 +115,11 @@ pub trait PersistenceModel: Send + Sync + std::fmt::Debug {
     /// changed. (Measured on ext4 and xfs, Linux 6.18: `truncate` of 5000 bytes to 10 leaves 5000, of which the first block
     /// is zeros from byte 10 on.)
     fn zeroes_in_place(&self) -> bool {
+        true
+    }
+
+    /// Whether a shrink persists only with those zeros. Else the file may grow again over what it had cut off: that shows.
+    fn waits_for_zeros(&self) -> bool {
         true
     }
 
@@ -202,6 +207,11 @@ impl Atom {
         matches!(self.piece, Piece::Grow { inode: i, partial: None } if i == inode)
     }
 
+    /// Whether this is a shrink's zeros in `inode`.
+    pub fn zeroes(&self, inode: Ino) -> bool {
+        matches!(self.piece, Piece::Zero { inode: i, .. } if i == inode)
+    }
+
     /// Whether this writes bytes of `inode`.
     pub fn writes(&self, inode: Ino) -> bool {
         matches!(self.piece, Piece::Data { inode: i, .. } if i == inode)
@@ -282,7 +292,11 @@ fn is_lost(timeline: Timeline<'_>, id: AtomId, at: usize) -> bool {
         return false;
     }
     let atom = &timeline.atoms[id];
-    let (Piece::Grow { inode, .. } | Piece::Data { inode, .. } | Piece::Stale { inode, .. }) = atom.piece else {
+    let (Piece::Grow { inode, .. }
+    | Piece::Data { inode, .. }
+    | Piece::Stale { inode, .. }
+    | Piece::Zero { inode, .. }) = atom.piece
+    else {
         return false;
     };
     if !timeline.records[atom.record as usize..at].iter().any(|r| r.what == What::SyncFailed(inode)) {

@@ -126,7 +126,8 @@ impl Space {
         }
     }
 
-    /// The bytes, the blocks for them, and the lengths that writes grew, that were dirty when a sync of their file failed.
+    /// The bytes, the blocks for them, the zeros of shrinks, and the lengths that writes grew, that were dirty when a sync
+    /// of their file failed.
     fn marked_clean(&self) -> Bits {
         let mut failed = Bits::new(self.atoms.len());
         for (at, record) in self.records.iter().enumerate() {
@@ -137,7 +138,7 @@ impl Space {
                 let writes = self.records[self.atoms[id].record as usize].sectors_written() > 0;
                 let atom = &self.atoms[id];
                 let is_block = matches!(atom.piece, Piece::Stale { inode: of, .. } if of == inode);
-                if writes && (is_block || atom.writes(inode) || atom.sizes(inode)) {
+                if atom.zeroes(inode) || (writes && (is_block || atom.writes(inode) || atom.sizes(inode))) {
                     failed.insert(id);
                 }
             }
@@ -325,6 +326,7 @@ impl Builder<'_> {
         self.last_shrink.entry(inode).or_default().push((id, freed_from..before));
         // What is freed reads as zeros once the length grows again. The sector that the new end cuts keeps its head:
         // of the bytes that survived, which need not be those that were last written.
+        let zeros_from = if self.model.waits_for_zeros() { after } else { freed_from };
         let file = self.space.file_mut(inode);
         let known: BTreeSet<u64> = file
             .base
@@ -332,7 +334,7 @@ impl Builder<'_> {
             .keys()
             .chain(file.sectors.keys())
             .copied()
-            .filter(|s| (s + 1) * SECTOR_BYTES > after)
+            .filter(|s| (s + 1) * SECTOR_BYTES > zeros_from)
             .collect();
         for sector in known {
             let keep = after.saturating_sub(sector * SECTOR_BYTES) as usize;

@@ -163,8 +163,16 @@ fn clip_at_ends(both: &mut FileTable, second: &FileTable, of: &Space, ino: Ino, 
     });
     let ends: Vec<(AtomId, u64)> = [(shift - 1, second.base.len)].into_iter().chain(shrinks).collect();
     let sectors: Vec<u64> = both.base.sectors.keys().chain(both.sectors.keys()).copied().collect();
+    // Where a shrink has written zeros in place, they are all that it does to that sector, if it does not wait for them.
+    let has_zeros = |sector: &u64, id: AtomId| {
+        let of_it = |(zero, _): &(AtomId, Value)| {
+            let record = id.checked_sub(shift).map(|shrink| of.atoms[shrink].record);
+            matches!(of.atoms[*zero].piece, Piece::Zero { .. }) && Some(of.atoms[*zero].record) == record
+        };
+        second.sectors.get(sector).is_some_and(|versions| versions.iter().any(of_it))
+    };
     for (id, len) in ends {
-        for sector in sectors.iter().filter(|s| (**s + 1) * SECTOR_BYTES > len) {
+        for sector in sectors.iter().filter(|s| (**s + 1) * SECTOR_BYTES > len && !has_zeros(s, id)) {
             let keep = len.saturating_sub(sector * SECTOR_BYTES) as usize;
             let versions = both.sectors.entry(*sector).or_default();
             if versions.last().is_none_or(|(last, _)| *last < id) {

@@ -175,6 +175,19 @@ impl Space {
         self.tied[id]
     }
 
+    /// Whether atom `id` is zeros that a shrink writes in place, and that shrink is among the survivors and does not do
+    /// without them what they do.
+    pub fn lacks_zeros(&self, id: AtomId, survivors: &Bits) -> bool {
+        let Piece::Zero { inode, sector } = self.atoms[id].piece else { return false };
+        let mut of_it = self.atoms_of(self.atoms[id].record as usize);
+        let shrink = of_it.find(|id| matches!(self.atoms[*id].piece, Piece::Shrink { .. }));
+        let versions = self.file(inode).and_then(|file| file.sectors.get(&sector));
+        shrink.is_some_and(|shrink| {
+            let clips = versions.is_some_and(|versions| versions.iter().any(|(id, _)| *id == shrink));
+            survivors.contains(shrink) && !clips
+        })
+    }
+
     /// The atoms of one record.
     pub fn atoms_of(&self, record: usize) -> std::ops::Range<AtomId> {
         let start = |record: usize| self.starts.get(record).copied().unwrap_or(self.atoms.len());
