@@ -90,7 +90,7 @@ pub enum What {
     SyncFs,
     /// fsync of a file failed: its dirty pages are marked clean, and no later sync forces them.
     SyncFailed(Ino),
-    /// A handle was closed through which the file had been truncated to 0: some file systems flush here.
+    /// The first close of a file, through whatever handle, since it was truncated to 0: some file systems flush here.
     CloseTruncated(Ino),
     /// The workload passed a point.
     Mark(u32),

@@ -7,7 +7,7 @@ mod names;
 mod paths;
 mod port;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -34,6 +34,8 @@ struct Disk {
     log: Vec<Record>,
     /// Number of open handles of an inode.
     handles: BTreeMap<Ino, u32>,
+    /// What was truncated to 0 and has not been closed since, through whatever handle.
+    emptied: BTreeSet<Ino>,
     faults: Option<Faults>,
     reader: Option<Reader>,
     /// How often an inode was written to or cut, since the machine was started.

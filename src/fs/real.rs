@@ -10,7 +10,7 @@
 //!
 //! [`InvalidInput`]: ErrorKind::InvalidInput
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -323,6 +323,12 @@ impl File for RealFile {
 
     async fn sync_all(&self) -> Result<()> {
         retry_on_intr(|| fsync(&self.fd)).map_err(|e| self.failed(e, "fsync"))
+    }
+}
+
+impl AsFd for RealFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -134,6 +134,11 @@ impl<F: Fs> Actor<F> {
         self.handles.get(path)
     }
 
+    /// All handles that are open.
+    pub fn open_handles(&self) -> impl Iterator<Item = &F::File> {
+        self.handles.values()
+    }
+
     async fn handle(&mut self, path: &str) -> Result<&F::File> {
         if !self.handles.contains_key(path) {
             let file = self.fs.open(path, OpenMode::Write).await?;

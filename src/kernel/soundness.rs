@@ -97,14 +97,14 @@ impl Played {
         let mut steps = Vec::new();
         for call in &script.calls {
             if let Some(stream) = noise.as_deref_mut() {
-                machine.kind().noise(&machine.dir(), stream)?;
+                machine.kind().noise(&machine.dir(), &real, stream)?;
             }
             let started = machine.position()?;
             done = done.and_then(|()| both(&mut sim, &mut real, call));
             steps.push(Step { records: sim.fs.records(), started, returned: machine.position()? });
         }
         if let Some(stream) = noise {
-            machine.kind().noise(&machine.dir(), stream)?;
+            machine.kind().noise(&machine.dir(), &real, stream)?;
             machine.kind().write_all_back(&machine.dir())?;
         }
         let (base, records) = sim.fs.snapshot();

@@ -83,6 +83,12 @@ pub(super) const CASES: &[Litmus] = &[
         calls: "open a; truncate a 0; append a 71 B; mkdir d; fsync d",
     },
     Litmus {
+        name: "no_auto_da_alloc_after_the_close_of_another_handle",
+        about: "The first close allocates, be it a reader's; the second has nothing to do.",
+        setup: "create a; append a 71 A; link a b",
+        calls: "open a; truncate a 0; open b; close b; append a 71 B; close a; mkdir d; fsync d",
+    },
+    Litmus {
         name: "auto_da_alloc_at_close_of_a_new_file",
         about: "A new, empty file truncated to 0: ext4 allocates at its close too.",
         setup: "",

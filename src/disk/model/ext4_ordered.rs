@@ -3,13 +3,11 @@
 //! Changes of the tree and shrinks persist in order, all directories together: one journal, which may commit at any
 //! moment. A grown length is delayed and not ordered with them, so a file can have its name and length 0; once its
 //! blocks are allocated as unwritten extents the full length can be there and the bytes not: zeros, never stale bytes
-//! (measured: a 71-byte link of 71 zero bytes). A rename over an existing file, and closing a file that was truncated
-//! to 0, allocate first (`auto_da_alloc`): what is journalled from there on has the length with it. fsync forces the
-//! inode's bytes and length and every change of the tree up to its own last change of metadata.
-//!
-//! **It is known to allow too little** of such a close: the kernel starts to write the file there, and seldom what follows
-//! does not wait for it. (Measured, Linux 6.18, with both journal modes, while the kernel writes back by itself: `create a;
-//! truncate a 0; append a 71 B; close a; mkdir d; fsync d` leaves `d` and an empty `a`.) On `xfs` nothing waits.
+//! (measured: a 71-byte link of 71 zero bytes). A rename over an existing file, and the first
+//! close of a file since it was truncated to 0, allocate first (`auto_da_alloc`): what is journalled from there on has the
+//! length with it. That close is of any handle, of a reader's too, and what is written after it waits for nothing
+//! (`ext4_release_file`, Linux 6.18). fsync forces the inode's bytes and length and every change of the tree up to its own
+//! last change of metadata.
 
 use super::{Family, PersistenceModel, Preds, Timeline, force_journalled, one_family, order_metadata};
 use crate::disk::effect::{Cut, What};
@@ -50,7 +48,7 @@ pub(super) fn order(timeline: Timeline<'_>, preds: &mut Preds) {
     }
 }
 
-/// Lets the first change of the tree after each close of a truncated file need the lengths that it had grown to.
+/// Lets the first change of the tree after each such close need the lengths that the file had grown to.
 fn order_growth_before_what_follows_a_close(timeline: Timeline<'_>, preds: &mut Preds) {
     for (at, record) in timeline.records.iter().enumerate() {
         let What::CloseTruncated(inode) = record.what else { continue };

@@ -1,6 +1,6 @@
 //! The port on the simulated disk: each call is one step under the lock of [`Disk`], and no call waits.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use bytes::Bytes;
 
@@ -15,13 +15,7 @@ impl Fs for SimFs {
 
     async fn open(&self, path: &str, mode: OpenMode) -> Result<SimFile> {
         let ino = self.lock().open(path, mode)?;
-        Ok(SimFile {
-            fs: self.clone(),
-            ino,
-            path: path.to_owned(),
-            writable: mode != OpenMode::Read,
-            truncated: Mutex::new(false),
-        })
+        Ok(SimFile { fs: self.clone(), ino, path: path.to_owned(), writable: mode != OpenMode::Read })
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -75,7 +69,6 @@ pub struct SimFile {
     ino: Ino,
     path: String,
     writable: bool,
-    truncated: Mutex<bool>,
 }
 
 impl SimFile {
@@ -119,9 +112,10 @@ impl File for SimFile {
     }
 
     async fn set_len(&self, len: u64) -> Result<()> {
-        self.for_writing("truncate")?.set_len(self.ino, &self.path, len)?;
+        let mut disk = self.for_writing("truncate")?;
+        disk.set_len(self.ino, &self.path, len)?;
         if len == 0 {
-            *self.truncated.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            disk.emptied.insert(self.ino);
         }
         Ok(())
     }
@@ -142,7 +136,7 @@ impl File for SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let mut disk = self.fs.lock();
-        if *self.truncated.lock().unwrap_or_else(PoisonError::into_inner) {
+        if disk.emptied.remove(&self.ino) {
             disk.push(|| format!("close {}", self.path), || What::CloseTruncated(self.ino));
         }
         if let Some(count) = disk.handles.get_mut(&self.ino) {
