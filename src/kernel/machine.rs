@@ -1,4 +1,4 @@
-//! The worker's machine: the disk behind a loop device, a file system on it, and the power that goes.
+//! The worker's machine: the disk behind loop devices, a file system on it, and the power that goes.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -29,10 +29,37 @@ const MAX_FILE_BYTES: u64 = 1 << 24;
 pub struct Machine {
     kind: FileSystem,
     places: Places,
-    /// Open as long as the device is to stay: it goes with its last user.
-    device: OwnedFd,
-    device_path: String,
+    /// Calls are made on it: what is written goes to the disk as it is.
+    recorded: Device,
+    /// Images are mounted from it. Where that is cached, the kernel keeps what it has read of the disk from image to
+    /// image, less what the disk's server says is another now.
+    shown: Device,
     control: Control,
+}
+
+/// A loop device over the disk.
+#[derive(Debug)]
+struct Device {
+    path: String,
+    /// Open as long as the device is to stay: it goes with its last user.
+    open: OwnedFd,
+}
+
+impl Device {
+    /// Attaches the disk, with the kernel's cache of its file or past that.
+    fn over(disk: &str, is_cached: bool) -> io::Result<Self> {
+        let direct_io = if is_cached { "--direct-io=off" } else { "--direct-io=on" };
+        let path = run("losetup", &["--find", "--show", direct_io, disk])?.trim().to_owned();
+        let open = OpenOptions::new().read(true).write(true).open(&path)?.into();
+        // Of a device that is in use this says: once it is not.
+        run("losetup", &["--detach", &path])?;
+        Ok(Self { path, open })
+    }
+
+    /// The kernel forgets what it has read of it.
+    fn forget(&self) -> io::Result<()> {
+        Ok(fadvise(&self.open, 0, None, Advice::DontNeed)?)
+    }
 }
 
 impl Machine {
@@ -43,18 +70,15 @@ impl Machine {
         let control = Control::connect(&places.control())?;
         // The server's mounts are its own; its root shows them.
         let disk = format!("/proc/{server}/root{}", places.disk().display());
-        let device_path = run("losetup", &["--find", "--show", "--direct-io=on", &disk])?.trim().to_owned();
-        let device = OpenOptions::new().read(true).write(true).open(&device_path)?.into();
-        // Of a device that is in use this says: once it is not.
-        run("losetup", &["--detach", &device_path])?;
+        let (recorded, shown) = (Device::over(&disk, false)?, Device::over(&disk, kind.is_cached)?);
         fs::create_dir(places.mounted())?;
-        let mut machine = Self { kind, places, device, device_path, control };
+        let mut machine = Self { kind, places, recorded, shown, control };
         machine.make()?;
         Ok(machine)
     }
 
     fn make(&mut self) -> io::Result<()> {
-        let args: Vec<&str> = self.kind.mkfs_args.iter().copied().chain([&*self.device_path]).collect();
+        let args: Vec<&str> = self.kind.mkfs_args.iter().copied().chain([&*self.recorded.path]).collect();
         run(self.kind.mkfs, &args)?;
         self.mount()?;
         match fs::remove_dir(self.places.mounted().join(OWN)) {
@@ -81,7 +105,7 @@ impl Machine {
     /// Errors: it cannot be mounted.
     pub fn start(&mut self) -> io::Result<()> {
         self.control.ask(&Request::Restore)?;
-        self.forget()?;
+        self.recorded.forget()?;
         self.mount()
     }
 
@@ -151,27 +175,22 @@ impl Machine {
 
     fn show(&mut self, image: &Image, flags: MountFlags) -> io::Result<Result<(), String>> {
         self.control.ask(&Request::Show(image.clone()))?;
-        self.forget()?;
-        Ok(self.mount_as(flags).map_err(|e| format!("it cannot be mounted: {e}")))
+        self.shown.forget()?;
+        Ok(self.mount_as(&self.shown, flags).map_err(|e| format!("it cannot be mounted: {e}")))
     }
 
     fn mount(&self) -> io::Result<()> {
-        self.mount_as(MountFlags::empty())
+        self.mount_as(&self.recorded, MountFlags::empty())
     }
 
-    fn mount_as(&self, flags: MountFlags) -> io::Result<()> {
+    fn mount_as(&self, device: &Device, flags: MountFlags) -> io::Result<()> {
         let options = CString::new(self.kind.options)?;
         let flags = flags | MountFlags::NOATIME | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        Ok(mount(&*self.device_path, self.places.mounted(), self.kind.kind, flags, &*options)?)
+        Ok(mount(&*device.path, self.places.mounted(), self.kind.kind, flags, &*options)?)
     }
 
     fn unmount(&self) -> io::Result<()> {
         Ok(unmount(self.places.mounted(), UnmountFlags::empty())?)
-    }
-
-    /// The kernel forgets what it has read of the disk.
-    fn forget(&self) -> io::Result<()> {
-        Ok(fadvise(&self.device, 0, None, Advice::DontNeed)?)
     }
 }
 

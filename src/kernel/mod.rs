@@ -8,10 +8,10 @@
 //! | --- | --- | --- |
 //! | supervisor ([`supervise`]) | starts the others, watches their progress, ends them, sees that nothing is left | touch the disk or any mount |
 //! | server ([`server`]) | serves the disk: one file over FUSE, whose writes and flushes are logged with their bytes | touch a file system on the disk |
-//! | worker ([`worker`]) | loop device, mkfs, mount; makes the calls; mounts what power cuts leave ([`image`]) | |
+//! | worker ([`worker`]) | loop devices, mkfs, mount; makes the calls; mounts what power cuts leave ([`image`]) | |
 //! | program ([`registry::program`]) | the registry that is judged, and whatever it starts; goes with the worker | |
 //!
-//! Mounts are in mount namespaces of the server and the worker, and go with these; the loop device goes with its last
+//! Mounts are in mount namespaces of the server and the worker, and go with these; the loop devices go with their last
 //! user. When no image comes to its end for a while the supervisor aborts the FUSE connection, which ends all that
 //! waits for the disk, and then kills.
 //!
@@ -55,6 +55,9 @@ pub struct FileSystem {
     /// Where its superblock is, from and to: one checksum over more than a sector. The file system takes for granted
     /// that a disk writes it whole; where it is torn nothing can be mounted, and only a repair by hand helps.
     superblock: (u64, u64),
+    /// Whether its images are mounted from what the kernel remembers of the disk. That spares the way to the disk's
+    /// server for each of the single blocks that ext4 reads, but cuts what xfs writes at once into pages.
+    is_cached: bool,
     /// The models that must allow all that it leaves: its own, then weaker ones.
     models: &'static [&'static str],
 }
@@ -83,6 +86,7 @@ pub const FILE_SYSTEMS: [FileSystem; 4] = [
         options: "",
         size_bytes: 64 << 20,
         superblock: (0, 512),
+        is_cached: false,
         models: &["xfs", "posix", "posix-split-rename"],
     },
     FileSystem {
@@ -93,6 +97,7 @@ pub const FILE_SYSTEMS: [FileSystem; 4] = [
         options: "nodiscard",
         size_bytes: 128 << 20,
         superblock: (64 << 10, 68 << 10),
+        is_cached: false,
         models: &["btrfs", "posix-split-rename"],
     },
 ];
@@ -105,6 +110,7 @@ const EXT4: FileSystem = FileSystem {
     options: "",
     size_bytes: 32 << 20,
     superblock: (1024, 2048),
+    is_cached: true,
     models: &[],
 };
 

@@ -5,6 +5,10 @@
 //! killed: the thread in mount(2) waits for a reply, and the connection stays open as long as the thread is there.) Its
 //! mount is in a mount namespace of its own and goes with it; requests are served one at a time, so that the log is in
 //! the order of the replies.
+//!
+//! The kernel may keep what it has read: whatever is written comes here all the same, and when the disk becomes another
+//! one, the kernel is told where. While it is told it waits for reads of that range that are on their way; so a server
+//! that is killed in that moment goes only when its connection is aborted, as the supervisor does.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
@@ -14,8 +18,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, MountOption,
-    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request as FuseRequest, Session,
-    WriteFlags,
+    Notifier, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request as FuseRequest,
+    Session, WriteFlags,
 };
 
 use super::control::{Places, Reply, Request};
@@ -50,11 +54,12 @@ pub fn serve(places: &Places, size_bytes: u64) -> io::Result<()> {
     let listener = UnixListener::bind(places.control())?;
     let session = Session::new(Disk { store: store.clone(), name: places.name() }, places.served(), &config)?;
     let connection = host::mount_minor(&places.served())?;
+    let notifier = session.notifier();
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         for stream in listener.incoming().flatten() {
-            let store = store.clone();
+            let (store, notifier) = (store.clone(), notifier.clone());
             // A client that goes away, or that no thread can be had for, is none of the disk's business.
-            let _ = std::thread::Builder::new().spawn(move || obey(&store, stream));
+            let _ = std::thread::Builder::new().spawn(move || obey(&store, &notifier, stream));
         }
     })?;
     let mut out = io::stdout();
@@ -64,7 +69,7 @@ pub fn serve(places: &Places, size_bytes: u64) -> io::Result<()> {
 }
 
 /// Does what one client asks.
-fn obey(store: &Shared, stream: UnixStream) -> io::Result<()> {
+fn obey(store: &Shared, notifier: &Notifier, stream: UnixStream) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     let mut out = stream;
     let mut saved: Option<Saved> = None;
@@ -73,13 +78,16 @@ fn obey(store: &Shared, stream: UnixStream) -> io::Result<()> {
         let request: Request = serde_json::from_str(&line)?;
         line.clear();
         let mut store = lock(store);
+        let mut changed = Vec::new();
         let reply = match request {
             Request::Save => {
                 saved = Some(store.saved());
                 Reply::Done
             }
             Request::Restore => {
-                saved.iter().for_each(|saved| store.restore(saved));
+                if let Some(saved) = &saved {
+                    changed = store.restore(saved);
+                }
                 Reply::Done
             }
             Request::Begin => {
@@ -89,7 +97,7 @@ fn obey(store: &Shared, stream: UnixStream) -> io::Result<()> {
             Request::Position => Reply::Position(store.position()),
             Request::End => Reply::Log(store.end()),
             Request::Show(image) => {
-                store.show(&image);
+                changed = store.show(&image);
                 Reply::Done
             }
             Request::Write(path) => match store.write_to(&path) {
@@ -97,7 +105,11 @@ fn obey(store: &Shared, stream: UnixStream) -> io::Result<()> {
                 Err(e) => Reply::Failed(format!("cannot write {}: {e}", path.display())),
             },
         };
+        // The kernel waits for reads that are on their way, and these wait for the store.
         drop(store);
+        for (offset, len) in changed {
+            notifier.inval_inode(FILE, offset as i64, len as i64)?;
+        }
         let mut text = serde_json::to_string(&reply)?;
         text.push('\n');
         out.write_all(text.as_bytes())?;
@@ -155,7 +167,7 @@ impl Filesystem for Disk {
     }
 
     fn open(&self, _: &FuseRequest, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
     }
 
     fn read(

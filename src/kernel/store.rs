@@ -3,7 +3,7 @@
 //! Kept by pages, and only those that were ever written: an image costs what it changed. What was never written reads
 //! as `FILL`, so that zeros in a file are zeros which a file system has put there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -158,14 +158,19 @@ impl Store {
         Saved(self.now.clone())
     }
 
-    /// The disk holds what it held then.
-    pub fn restore(&mut self, saved: &Saved) {
-        self.now.clone_from(&saved.0);
+    /// The disk holds what it held then. Gives back which ranges of it are others now: where, how many bytes.
+    pub fn restore(&mut self, saved: &Saved) -> Vec<(u64, u64)> {
         self.log = None;
+        self.hold(saved.0.clone())
     }
 
-    /// The disk holds an image of the last log.
-    pub fn show(&mut self, image: &Image) {
+    fn hold(&mut self, pages: Pages) -> Vec<(u64, u64)> {
+        let before = std::mem::replace(&mut self.now, pages);
+        differences(&before, &self.now)
+    }
+
+    /// The disk holds an image of the last log. Gives back which ranges are others now.
+    pub fn show(&mut self, image: &Image) -> Vec<(u64, u64)> {
         if self.whole.0 > image.whole {
             self.whole = (0, self.base.clone());
         }
@@ -178,8 +183,26 @@ impl Store {
                 apply(&mut pages, entry, &part.ranges);
             }
         }
-        self.now = pages;
+        self.hold(pages)
     }
+}
+
+/// The ranges in which two disks differ, or may: pages that were written apart are taken for different.
+fn differences(a: &Pages, b: &Pages) -> Vec<(u64, u64)> {
+    const PAGE: u64 = PAGE_BYTES as u64;
+    let without = |other: &Pages, of: &Pages| -> Vec<u64> {
+        let is_there = |page, bytes| other.get(page).is_some_and(|other| Arc::ptr_eq(other, bytes));
+        of.iter().filter(|(page, bytes)| !is_there(page, bytes)).map(|(page, _)| *page).collect()
+    };
+    let pages: BTreeSet<u64> = without(a, b).into_iter().chain(without(b, a)).collect();
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for page in pages {
+        match ranges.last_mut().filter(|(offset, len)| offset + len == page * PAGE) {
+            Some((_, len)) => *len += PAGE,
+            None => ranges.push((page * PAGE, PAGE)),
+        }
+    }
+    ranges
 }
 
 impl Store {
@@ -261,21 +284,24 @@ mod tests {
         let write = |offset, len| Logged::Write { offset, len };
         assert_eq!(store.end(), [write(4095, 2), Logged::Flush, write(4096, 4096)]);
         let mut shown = |whole, parts: &[Part]| {
-            store.show(&Image { whole, parts: parts.to_vec() });
-            read(&store)
+            let changed = store.show(&Image { whole, parts: parts.to_vec() });
+            (read(&store), changed)
         };
-        assert_eq!(shown(0, &[]), b"ab");
-        assert_eq!(shown(1, &[]), b"cd");
-        assert_eq!(shown(3, &[]), [b'c', 0]);
-        assert_eq!(shown(0, &[Part { entry: 2, ranges: Vec::new() }]), [b'a', 0]);
-        assert_eq!(shown(0, &[Part { entry: 0, ranges: vec![(1, 2)] }]), b"ad");
+        assert_eq!(shown(0, &[]), (b"ab".to_vec(), vec![(0, 8192)]), "pages beside each other are one range");
+        assert_eq!(shown(1, &[]), (b"cd".to_vec(), vec![(0, 8192)]));
+        assert_eq!(shown(3, &[]), (vec![b'c', 0], vec![(4096, 4096)]));
+        assert_eq!(shown(3, &[]).1, []);
+        assert_eq!(shown(0, &[Part { entry: 2, ranges: Vec::new() }]).0, [b'a', 0]);
+        assert_eq!(shown(0, &[Part { entry: 0, ranges: vec![(1, 2)] }]).0, b"ad");
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("image");
         store.write_to(&file).unwrap();
         let mut written = vec![0; 4097];
         OpenOptions::new().read(true).open(&file).unwrap().read_exact_at(&mut written, 0).unwrap();
         assert_eq!((&written[4095..], file.metadata().unwrap().len()), (&b"ad"[..], 3 * 4096));
-        store.restore(&saved);
+        assert_eq!(store.restore(&saved), [(4096, 4096)]);
+        store.write(8192, b"as a mount does");
+        assert_eq!(store.restore(&saved), [(8192, 4096)], "what was not there before is gone");
         assert_eq!((read(&store), store.position()), (b"ab".to_vec(), 0));
         assert_eq!(store.read(3 * 4096 - 1, 10), [FILL]);
     }
