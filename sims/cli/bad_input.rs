@@ -55,6 +55,28 @@ fn usage() {
     must_say(&["replay"], &["FILE|CRASH"]);
 }
 
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+#[test]
+fn more_than_real_kernels_are_asked_for() {
+    let repeats = |option| [(option, "0", "1..=1000000"), (option, "1000001", "1..=1000000")];
+    let seconds = |option| [(option, "0", "1..=604800"), (option, "604801", "1..=604800")];
+    let soundness = [repeats("--runs"), repeats("--images"), seconds("--seconds")];
+    let registry = [repeats("--runs"), repeats("--crashes"), seconds("--start-s")];
+    let disk = [seconds("--limit-s"), seconds("--patience-s")];
+    let others = [
+        ("registry", ("--clients", "17", "1..=16")),
+        ("registry", ("--images", "13", "1..=12")),
+        ("registry", ("--restart", "1000001", "0..=1000000")),
+        ("soundness", ("--shrink", "1000001", "0..=1000000")),
+    ];
+    let of = |command| move |case| (command, case);
+    let cases = soundness.into_iter().chain(disk).flatten().map(of("soundness"));
+    let cases = cases.chain(registry.into_iter().chain(disk).flatten().map(of("registry")));
+    for (command, (option, value, range)) in cases.chain(others) {
+        must_say(&["kernel", command, &format!("{option}={value}")], &[option, value, range]);
+    }
+}
+
 #[test]
 fn images() {
     let say = |dir: &Path, words: &[&str]| {

@@ -5,11 +5,32 @@ mod registry;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
 pub use registry::CrashedRegistryArgs;
 
 use super::DEFAULT_SEED;
+
+/// Most seconds of any limit: a week.
+const MAX_SECONDS: u64 = 7 * 24 * 3600;
+/// Most of what is done again and again.
+const MAX_REPEATS: u64 = 1_000_000;
+
+/// Seconds, at most a week of them.
+fn seconds() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=MAX_SECONDS)
+}
+
+/// How many of them, or none.
+fn up_to() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=MAX_REPEATS)
+}
+
+/// How often something is done.
+fn repeats() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=MAX_REPEATS)
+}
 
 /// What stands below the options.
 pub const HELP: &str = "\
@@ -82,17 +103,17 @@ pub struct SoundnessArgs {
     /// File systems, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "ext4-ordered,ext4-writeback,xfs,btrfs")]
     pub fs: Vec<String>,
-    /// Play so many random scripts on each, or each given one so many times
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    /// Play so many random scripts on each, or each given one so many times; at most 1000000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = repeats())]
     pub runs: u64,
-    /// Stop after so many images of each
-    #[arg(long, value_name = "N")]
+    /// Stop after so many images of each, at most 1000000
+    #[arg(long, value_name = "N", value_parser = repeats())]
     pub images: Option<u64>,
     /// Seed of the scripts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     pub seed: u64,
-    /// Start no further script after so many seconds
-    #[arg(long, value_name = "S")]
+    /// Start no further script after so many seconds, at most 604800 (a week)
+    #[arg(long, value_name = "S", value_parser = seconds())]
     pub seconds: Option<u64>,
     /// Play this script instead: calls separated by `;`, those of the set-up before a `|`. May be given several times;
     /// of one, all that was seen is shown
@@ -102,8 +123,8 @@ pub struct SoundnessArgs {
     /// the calls: which of the outcomes that the model allows are ever seen, and none that it forbids
     #[arg(long, conflicts_with = "calls")]
     pub litmus: bool,
-    /// Shrink and show so many disagreements of each model
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Shrink and show so many disagreements of each model, at most 1000000
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to())]
     pub shrink: u64,
     /// The recorded disk.
     #[command(flatten)]
@@ -116,11 +137,11 @@ pub struct SoundnessArgs {
 /// How a recorded disk is had.
 #[derive(Debug, Args)]
 pub struct DiskArgs {
-    /// Give up after so many seconds for each file system
-    #[arg(long, value_name = "S", default_value_t = 900)]
+    /// Give up after so many seconds for each file system, at most 604800 (a week)
+    #[arg(long, value_name = "S", default_value_t = 900, value_parser = seconds())]
     pub limit_s: u64,
-    /// Give up when no image came to its end in so many seconds
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    /// Give up when no image came to its end in so many seconds, at most 604800 (a week)
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds())]
     pub patience_s: u64,
     /// Where to make a work directory; that of temporary files, if it is not given
     #[arg(long, value_name = "DIR")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, value_parser};
 
 use super::super::{DEFAULT_LAYOUT, DEFAULT_SEED, strategies};
-use super::DiskArgs;
+use super::{DiskArgs, repeats, seconds, up_to};
 
 /// What stands below the options.
 pub const HELP: &str = "\
@@ -53,23 +53,25 @@ pub struct CrashedRegistryArgs {
     /// The strategy whose layout the command's directory has
     #[arg(long, value_name = "NAME", value_parser = strategies(), default_value = DEFAULT_LAYOUT)]
     pub layout: String,
-    /// So many clients push at once
+    /// So many clients push at once, at most 16
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u32).range(1..=16))]
     pub clients: u32,
-    /// So many images each
+    /// So many images each, at most 12
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=12))]
     pub images: u32,
-    /// Look at so many crashes of each run, half of them nothing but the power that goes
-    #[arg(long, value_name = "N", default_value_t = 400, value_parser = value_parser!(u64).range(1..))]
+    /// Look at so many crashes of each run, half of them nothing but the power that goes; at most
+    /// 1000000
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = repeats())]
     pub crashes: u64,
-    /// Push so many times, each time to an empty registry, with seeds that follow
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
+    /// Push so many times, each time to an empty registry, with seeds that follow; at most 1000000
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = repeats())]
     pub runs: u64,
-    /// Start the program on so many of the images of a run as well, on all if no number is given
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    /// Start the program on so many of the images of a run as well, on all if no number is given; at most
+    /// 1000000
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, value_parser = up_to())]
     pub restart: Option<Option<u64>>,
-    /// The program must answer within so many seconds
-    #[arg(long, value_name = "S", default_value_t = 10)]
+    /// The program must answer within so many seconds, at most 604800 (a week)
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
     pub start_s: u64,
     /// Seed of what is pushed, and of which images are looked at
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
