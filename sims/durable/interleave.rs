@@ -50,6 +50,10 @@ impl<F: Fs> Fs for Yielding<F> {
         self.0.open(path, mode).await.map(YieldingFile)
     }
 
+    async fn makes_dirs(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     yielding! {
         rename(from: &str, to: &str) -> ();
         hard_link(existing: &str, new: &str) -> ();

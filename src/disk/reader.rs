@@ -2,14 +2,34 @@
 //!
 //! What a run learns of the undecided is all that its verdict can depend on. A run that compares a file's digest learns
 //! less than its bytes: whether the bytes that it did not write itself are the right ones. Where the content with that
-//! digest is known, that is the question ([`Question::Prefix`], [`Ask::Is`]), since other bytes have another sha256.
+//! digest is known, that is the question ([`Question::Prefix`], [`Ask::Is`]), since other bytes have another sha256. A
+//! run that follows a path to nothing does not learn which of the directories on it is missing ([`Ask::Entry`]); one that
+//! makes a directory and all above it learns nothing, unless a file is in the way ([`Ask::Blocked`]); and what it put
+//! there itself tells it nothing ([`own`], [`names`]).
+
+mod names;
+mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::effect::SECTOR_BYTES;
 use super::space::{Ask, Library, Question, Space};
-use super::tree::{Content, Ino, Tree};
+use super::tree::{Content, Ino, ROOT, Tree};
+use crate::fs::split;
+use names::{Known, Names};
+use own::Own;
+
+/// What a path is followed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// What is there.
+    Find,
+    /// What is below it as well.
+    List,
+    /// To put something there: that there is a directory for it counts.
+    Put,
+}
 
 /// A reader of an undecided disk.
 #[derive(Debug)]
@@ -34,16 +54,9 @@ enum Notes {
         library: Arc<Library>,
         /// Whether what is written counts as well: it is, of what is asked, a part of the log.
         writes: bool,
+        /// What it did to names; `None` where each directory on a path counts.
+        names: Option<Names>,
     },
-}
-
-/// A reader's own changes of a file.
-#[derive(Debug, Clone, Copy)]
-enum Own {
-    /// It wrote on from a place within the file, to what is now its end.
-    From(u64),
-    /// Something else.
-    Mixed,
 }
 
 impl Reader {
@@ -54,8 +67,11 @@ impl Reader {
 
     /// Of whom everything is noted; what it writes depends on is, with `writes`.
     pub(super) fn transcribed(space: Arc<Space>, library: Arc<Library>, writes: bool) -> Self {
-        let notes =
-            Notes::Transcript { asks: Vec::new(), looked: BTreeMap::new(), asked: BTreeSet::new(), library, writes };
+        // A log says which directories were made. And where one has two names, a path does not tell what is below it.
+        let names = (!writes && space.is_tree()).then(Names::default);
+        let asks = if writes { Vec::new() } else { vec![Ask::IsTree(ROOT)] };
+        let (looked, asked) = (BTreeMap::new(), BTreeSet::new());
+        let notes = Notes::Transcript { asks, looked, asked, library, writes, names };
         Self { space, notes, own: BTreeMap::new() }
     }
 
@@ -104,6 +120,54 @@ impl Reader {
         self.note(|space| space.asks_entry(dir, name), || Ask::Entry { dir, name: name.into() });
     }
 
+    fn names(&mut self) -> Option<&mut Names> {
+        if let Notes::Transcript { names, .. } = &mut self.notes { names.as_mut() } else { None }
+    }
+
+    /// It follows `path` as a whole, to do this. Tells whether that is noted; if not, each look on the way is to be.
+    pub(super) fn follows(&mut self, path: &str, to: Aim) -> bool {
+        let Some(names) = self.names() else { return false };
+        if path.is_empty() {
+            return true;
+        }
+        let known = names.known(path);
+        if to == Aim::Put
+            && let Some((parent, _)) = split(path)
+        {
+            self.follows(parent, Aim::Find);
+        }
+        if known == Known::Nothing || (known == Known::IsDir && to != Aim::Find) {
+            self.looked(ROOT, path);
+        }
+        true
+    }
+
+    /// It put something at `path`, or took it away.
+    pub(super) fn changed(&mut self, path: &str) {
+        self.names().into_iter().for_each(|names| names.changed(path));
+    }
+
+    /// It gave a directory another name: from here on each directory on a path counts.
+    pub(super) fn moved_dir(&mut self) {
+        if let Notes::Transcript { names, .. } = &mut self.notes {
+            *names = None;
+        }
+    }
+
+    /// It makes `path` and all above it, as far as they are not there. Tells whether it does not matter which are.
+    pub(super) fn makes_dirs(&mut self, path: &str) -> bool {
+        let Some(names) = self.names() else { return false };
+        if names.known(path) == Known::Nothing {
+            self.note(|_| None, || Ask::Blocked { dir: ROOT, path: path.into() });
+        }
+        true
+    }
+
+    /// It made them.
+    pub(super) fn made_dirs(&mut self, path: &str) {
+        self.names().into_iter().for_each(|names| names.made_dirs(path));
+    }
+
     /// It listed `dir`.
     pub(super) fn listed(&mut self, dir: Ino) {
         self.note(|space| space.asks_dir(dir), || Ask::Dir(dir));
@@ -111,7 +175,9 @@ impl Reader {
 
     /// It learned a file's length.
     pub(super) fn measured(&mut self, ino: Ino) {
-        self.note(|space| space.asks_len(ino), || Ask::Len(ino));
+        if !self.own.get(&ino).is_some_and(Own::is_len_own) {
+            self.note(|space| space.asks_len(ino), || Ask::Len(ino));
+        }
     }
 
     /// It read `len` bytes at `offset` of a file, which is `content` to it.
@@ -122,9 +188,17 @@ impl Reader {
         self.measured(ino);
         let end = content.len.min(offset.saturating_add(len as u64));
         for sector in offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
-            // Behind an end that it set itself there may have been more.
-            let own = self.own.contains_key(&ino);
-            let left = if own { SECTOR_BYTES } else { (content.len - sector * SECTOR_BYTES).min(SECTOR_BYTES) };
+            let start = sector * SECTOR_BYTES;
+            let own = self.own.get(&ino);
+            if own.is_some_and(|own| own.has(start.max(offset)..end.min(start + SECTOR_BYTES))) {
+                continue;
+            }
+            // Behind an end that it set itself there may have been more, and what it has not written may lie behind the
+            // end that there was.
+            let left = if own.is_some() { SECTOR_BYTES } else { (content.len - start).min(SECTOR_BYTES) };
+            if own.is_some() {
+                self.note(|space| space.asks_len(ino), || Ask::Len(ino));
+            }
             self.sector(ino, sector, left as usize);
         }
     }
@@ -141,30 +215,20 @@ impl Reader {
             let sectors = range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES);
             sectors.for_each(|sector| self.sector(ino, sector, SECTOR_BYTES as usize));
         }
-        let goes_on = range.start == len_bytes || (range.start < len_bytes && range.end >= len_bytes);
-        let own = match self.own.get(&ino) {
-            None if goes_on => Own::From(range.start),
-            Some(Own::From(from)) if goes_on => Own::From(range.start.min(*from)),
-            _ => Own::Mixed,
-        };
-        self.own.insert(ino, own);
+        self.own.entry(ino).or_insert_with(|| Own::of(len_bytes)).wrote(range);
     }
 
-    /// The reader set a file's length.
-    pub(super) fn set_len(&mut self, ino: Ino) {
+    /// The reader set the length of a file that had `before_bytes`.
+    pub(super) fn set_len(&mut self, ino: Ino, before_bytes: u64, len_bytes: u64) {
         if let Notes::Transcript { writes: true, .. } = self.notes {
             self.measured(ino);
         }
-        self.own.insert(ino, Own::Mixed);
+        self.own.entry(ino).or_insert_with(|| Own::of(before_bytes)).set_len(len_bytes);
     }
 
-    /// How many of a file's bytes the reader did not write; `None` if these are not its first.
+    /// How many of a file's first bytes the reader did not write; `None` if these are not the first.
     fn not_own(&self, ino: Ino, len_bytes: u64) -> Option<u64> {
-        match self.own.get(&ino) {
-            None => Some(len_bytes),
-            Some(Own::From(from)) => Some(*from),
-            Some(Own::Mixed) => None,
-        }
+        self.own.get(&ino).map_or(Some(len_bytes), |own| own.untouched(len_bytes))
     }
 
     /// Whether all bytes of a file in `tree` hash to `sha256`; `None` if that takes reading them.
@@ -196,8 +260,10 @@ impl Reader {
         if content.len < len {
             return Some(false);
         }
-        let len_bytes = self.not_own(ino, len)?.min(len);
-        self.note(|_| None, || Ask::Is { file: ino, known: known.clone(), len_bytes });
+        let len_bytes = self.not_own(ino, len)?;
+        if len_bytes > 0 || !self.own.contains_key(&ino) {
+            self.note(|_| None, || Ask::Is { file: ino, known: known.clone(), len_bytes });
+        }
         Some(content.read(0, len as usize) == known.content().read(0, len as usize))
     }
 }

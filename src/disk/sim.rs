@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::effect::{Effect, Record, SECTOR_BYTES, What};
 use super::fault::{FaultKind, Faults};
-use super::reader::Reader;
+use super::reader::{Aim, Reader};
 use super::space::{Ask, Library, Question, Space};
 use super::tree::{Ino, Node, Place, Tree};
 use crate::fs::{ErrorKind, FileKind, FsError, Result, check_path};
@@ -225,11 +225,17 @@ impl Disk {
     }
 
     /// Resolves a path: the directory of its last component, that component, and the inode if there is one.
-    fn walk<'p>(&mut self, op: &'static str, path: &'p str) -> Result<Place<'p>> {
+    fn walk<'p>(&mut self, op: &'static str, path: &'p str, aim: Aim) -> Result<Place<'p>> {
         let fail = |kind| FsError::new(kind, op, path);
         if let Some(reader) = &mut self.reader {
             check_path(op, path)?;
-            return self.tree.walk(path, |dir, name| reader.looked(dir, name)).map_err(fail);
+            let is_noted = reader.follows(path, aim);
+            let look = |dir, name: &str| {
+                if !is_noted {
+                    reader.looked(dir, name)
+                }
+            };
+            return self.tree.walk(path, look).map_err(fail);
         }
         if let Some(place) = self.paths.place(&self.tree, path) {
             return Ok(place);
@@ -241,7 +247,7 @@ impl Disk {
     }
 
     fn existing(&mut self, op: &'static str, path: &str) -> Result<Ino> {
-        self.walk(op, path)?.ino.ok_or_else(|| FsError::new(ErrorKind::NotFound, op, path))
+        self.walk(op, path, Aim::Find)?.ino.ok_or_else(|| FsError::new(ErrorKind::NotFound, op, path))
     }
 
     fn file(&mut self, op: &'static str, path: &str) -> Result<Ino> {

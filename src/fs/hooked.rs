@@ -301,6 +301,10 @@ impl<F: Fs> Fs for HookedFs<F> {
         self.change(Call::Mkdir { path: path.to_owned() }, None).await
     }
 
+    async fn makes_dirs(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn rmdir(&self, path: &str) -> Result<()> {
         self.change(Call::Rmdir { path: path.to_owned() }, None).await
     }

@@ -170,6 +170,11 @@ pub trait Fs: Clone + Send + Sync + 'static {
     /// Creates a directory. Volatile. Errors: `AlreadyExists` (whatever has the name), `NotFound`, `NotADirectory`.
     fn mkdir(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
 
+    /// Makes a directory and all above it that are missing, where the caller need not know which were there: so a
+    /// simulator that covers many trees at once tells none of these apart. `false`, and nothing done, where it takes a call
+    /// for each, as on every real disk. Errors: `NotADirectory`, `NoSpace`.
+    fn makes_dirs(&self, path: &str) -> impl Future<Output = Result<bool>> + Send;
+
     /// Removes an empty directory. Volatile. Errors: `NotEmpty`, `NotADirectory`, `NotFound`.
     fn rmdir(&self, path: &str) -> impl Future<Output = Result<()>> + Send;
 
@@ -243,10 +248,13 @@ pub fn split(path: &str) -> Option<(&str, &str)> {
 
 /// Calls composed of several; each names what it costs.
 pub trait FsExt: Fs {
-    /// `mkdir -p`: one `mkdir` a missing component, from the top; one stat where all is there already. Returns the
-    /// directories it created, topmost first: their names are volatile.
-    fn create_dir_all(&self, path: &str) -> impl Future<Output = Result<Vec<String>>> + Send {
+    /// `mkdir -p`: one `mkdir` a missing component, from the top; one stat where all is there already. The names of what
+    /// it created are volatile.
+    fn create_dir_all(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
         async move {
+            if self.makes_dirs(path).await? {
+                return Ok(());
+            }
             let mut missing = Vec::new();
             let mut at = path;
             while !at.is_empty() {
@@ -258,15 +266,13 @@ pub trait FsExt: Fs {
                 }
                 at = split(at).map_or("", |(parent, _)| parent);
             }
-            let mut created = Vec::new();
             for dir in missing.into_iter().rev() {
                 match self.mkdir(dir).await {
-                    Ok(()) => created.push(dir.to_owned()),
-                    Err(e) if e.kind == ErrorKind::AlreadyExists => {}
-                    Err(e) => return Err(e),
+                    Err(e) if e.kind != ErrorKind::AlreadyExists => return Err(e),
+                    _ => {}
                 }
             }
-            Ok(created)
+            Ok(())
         }
     }
 

@@ -230,6 +230,10 @@ impl Fs for RealFs {
         retry_on_intr(|| mkdirat(&dir, name, Mode::from_raw_mode(0o777))).map_err(|e| failure(e, "mkdir", path))
     }
 
+    async fn makes_dirs(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn rmdir(&self, path: &str) -> Result<()> {
         let (dir, name) = self.parent("rmdir", path)?;
         retry_on_intr(|| unlinkat(&dir, name, AtFlags::REMOVEDIR)).map_err(|e| failure(not_empty(e), "rmdir", path))

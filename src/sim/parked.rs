@@ -50,6 +50,10 @@ impl<F: Fs> Fs for ParkedFs<F> {
         result.map(|inner| ParkedFile { inner, gate: self.gate.clone() })
     }
 
+    async fn makes_dirs(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     parked! {
         rename(from: &str, to: &str) -> ();
         hard_link(existing: &str, new: &str) -> ();

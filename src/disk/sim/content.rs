@@ -106,7 +106,7 @@ impl Disk {
         };
         *self.changes.entry(ino).or_default() += 1;
         if let Some(reader) = &mut self.reader {
-            reader.set_len(ino);
+            reader.set_len(ino, content.len, len);
         }
         let effects = if content.len == len {
             Vec::new()

@@ -34,6 +34,10 @@ impl Fs for SimFs {
         self.lock().mkdir(path)
     }
 
+    async fn makes_dirs(&self, path: &str) -> Result<bool> {
+        self.lock().make_dirs(path)
+    }
+
     async fn rmdir(&self, path: &str) -> Result<()> {
         self.lock().remove("rmdir", path, FileKind::Dir)
     }

@@ -19,12 +19,21 @@ use crate::fs::FileKind;
 /// One look at the disk. `I` names inodes: by their numbers, or by the order in which a run met them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask<I> {
+    /// Whether no directory has two names, whatever survives: where none has, paths are followed as a whole. Of the root.
+    IsTree(I),
     /// What `name` in `dir` is.
     Entry {
         /// The directory.
         dir: I,
-        /// The name in it.
+        /// The name in it; or a path that leads on from there, of which it does not matter where it ends too early.
         name: Arc<str>,
+    },
+    /// Whether a file is in the way of directories that are made: any of a path's names may be that of a directory, or free.
+    Blocked {
+        /// Where the path begins.
+        dir: I,
+        /// The path.
+        path: Arc<str>,
     },
     /// Which names a directory has, each with its kind.
     Dir(I),
@@ -54,7 +63,9 @@ impl<I: Copy> Ask<I> {
     /// The inode that is asked about.
     pub fn about(&self) -> I {
         match self {
-            Self::Entry { dir: inode, .. }
+            Self::IsTree(inode)
+            | Self::Entry { dir: inode, .. }
+            | Self::Blocked { dir: inode, .. }
             | Self::Dir(inode)
             | Self::Len(inode)
             | Self::Sector { file: inode, .. }
@@ -65,7 +76,9 @@ impl<I: Copy> Ask<I> {
     /// The same look at the inode called `inode`.
     pub fn of<J>(&self, inode: J) -> Ask<J> {
         match self {
+            Self::IsTree(_) => Ask::IsTree(inode),
             Self::Entry { name, .. } => Ask::Entry { dir: inode, name: name.clone() },
+            Self::Blocked { path, .. } => Ask::Blocked { dir: inode, path: path.clone() },
             Self::Dir(_) => Ask::Dir(inode),
             Self::Len(_) => Ask::Len(inode),
             Self::Sector { sector, visible, .. } => Ask::Sector { file: inode, sector: *sector, visible: *visible },
@@ -204,21 +217,14 @@ impl View<'_> {
     /// What the state replies.
     pub fn reply(&self, ask: &Ask<Ino>) -> Reply {
         match ask {
-            Ask::Entry { dir, name } => match self.entry(*dir, name) {
-                Some(ino) => Reply::Inode(ino, self.space.kind(ino)),
-                None => Reply::Nothing,
-            },
+            Ask::IsTree(_) => Reply::Value(u64::from(self.space.is_tree())),
+            Ask::Entry { dir, name } => self.way(*dir, name).found(self.space),
+            Ask::Blocked { dir, path } => self.way(*dir, path).blocked(self.space, path),
             Ask::Dir(dir) => Reply::Value(self.listing(*dir)),
             Ask::Len(ino) => Reply::Value(self.len(*ino)),
             Ask::Sector { file, sector, visible } => Reply::Value(self.sector_reply(*file, *sector, *visible)),
             Ask::Is { file, known, len_bytes } => Reply::Value(u64::from(self.is(*file, known, *len_bytes))),
         }
-    }
-
-    fn entry(&self, dir: Ino, name: &str) -> Option<Ino> {
-        let entries = self.space.dir(dir)?;
-        let index = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
-        self.value_of(&entries[index])
     }
 
     /// A hash of the names in `dir` and their kinds.

@@ -25,10 +25,9 @@ impl Space {
     pub fn decides(&self, ask: &Ask<Ino>) -> Option<Vec<AtomId>> {
         let ids = |versions: &[(AtomId, Value)]| -> Vec<AtomId> { versions.iter().map(|(id, _)| *id).collect() };
         let atoms = match ask {
-            Ask::Entry { dir, name } => {
-                let entries = self.dir(*dir)?;
-                let index = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
-                ids(&entries[index].versions)
+            Ask::IsTree(_) => Vec::new(),
+            Ask::Entry { dir, name: path } | Ask::Blocked { dir, path } => {
+                self.entries_on(*dir, path).into_iter().flatten().flat_map(|entry| ids(&entry.versions)).collect()
             }
             Ask::Dir(dir) => self.dir(*dir)?.iter().flat_map(|e| ids(&e.versions)).collect(),
             Ask::Len(ino) => ids(&self.file(*ino)?.len),
@@ -47,7 +46,15 @@ impl Branching<'_> {
     /// The parts of `region`.
     pub fn parts(&self, ask: &Ask<Ino>, region: &Region) -> Parts {
         let mut parts = match ask {
-            Ask::Entry { dir, name } => self.entry(*dir, name, region),
+            Ask::IsTree(_) => vec![(Reply::Value(u64::from(self.space.is_tree())), region.clone())],
+            Ask::Entry { dir, name } => {
+                let ways = self.ways(*dir, name, region).into_iter();
+                ways.map(|(way, part)| (way.found(self.space), part)).collect()
+            }
+            Ask::Blocked { dir, path } => {
+                let ways = self.ways(*dir, path, region).into_iter();
+                ways.map(|(way, part)| (way.blocked(self.space, path), part)).collect()
+            }
             Ask::Dir(dir) => self.dir(*dir, region),
             Ask::Len(ino) => self.len(*ino, region).into_iter().map(|(len, r)| (Reply::Value(len), r)).collect(),
             Ask::Sector { file, sector, visible } => {
@@ -101,16 +108,6 @@ impl Branching<'_> {
                 && !later.iter().any(|id| interval.forced.contains(*id))
                 && region.meets(interval)
         })
-    }
-
-    fn entry(&self, dir: Ino, name: &str, region: &Region) -> Parts {
-        let entries = self.space.dir(dir).map_or(&[][..], Vec::as_slice);
-        let Ok(index) = entries.binary_search_by(|e| (*e.name).cmp(name)) else {
-            return vec![(Reply::Nothing, region.clone())];
-        };
-        let reply = |ino: Option<Ino>| ino.map_or(Reply::Nothing, |ino| Reply::Inode(ino, self.space.kind(ino)));
-        let found = self.entry_at(dir, index, region);
-        found.into_iter().map(|(ino, part)| (reply(ino), part)).collect()
     }
 
     pub(super) fn entry_at(&self, dir: Ino, index: usize, region: &Region) -> Vec<(Option<Ino>, Region)> {

@@ -15,6 +15,7 @@ mod count;
 mod find;
 mod hash;
 mod layer;
+mod path;
 mod region;
 mod sight;
 mod view;
@@ -116,6 +117,8 @@ pub struct Space {
     nodes: Vec<NodeTable>,
     /// The files that differ from state to state.
     undecided: Vec<Ino>,
+    /// Whether no directory has two names.
+    is_tree: OnceLock<bool>,
     /// What brings what, followed to the end.
     order: OnceLock<Order>,
     /// The families at each cut between two records, by the number of records.

@@ -86,10 +86,11 @@ impl Sight {
         // No two lists of questions run into each other.
         self.push(u64::MAX);
         match ask {
-            Ask::Entry { dir, name } => {
-                let entries = space.dir(*dir).map_or(&[][..], Vec::as_slice);
-                if let Ok(index) = entries.binary_search_by(|e| (*e.name).cmp(name)) {
-                    self.entry(space, &entries[index]);
+            Ask::IsTree(_) => self.push(u64::from(space.is_tree())),
+            Ask::Entry { dir, name: path } | Ask::Blocked { dir, path } => {
+                for entry in space.entries_on(*dir, path) {
+                    self.push(u64::from(entry.is_some()));
+                    entry.into_iter().for_each(|entry| self.entry(space, entry));
                 }
             }
             Ask::Dir(dir) => {

@@ -152,6 +152,10 @@ impl<F: Fs> Fs for Stepped<F> {
         self.stops.call(self.inner.mkdir(path), |r| change(path, r)).await
     }
 
+    async fn makes_dirs(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn rmdir(&self, path: &str) -> Result<()> {
         self.stops.call(self.inner.rmdir(path), |r| [change(path, r), listing(path)].concat()).await
     }

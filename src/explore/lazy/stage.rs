@@ -197,7 +197,11 @@ impl Stage {
         let Kind::Recovery { workload, restarted_at: None, failed_sync: None, .. } = &self.kind else { return false };
         let first = workload.atoms().len();
         let is_changed = |ask| self.space.decides(ask).is_some_and(|atoms| atoms.iter().any(|id| *id >= first));
-        !asks.iter().filter(|ask| self.changed.contains(&ask.about())).any(is_changed)
+        let may_be = |ask: &&Ask<Ino>| match ask {
+            Ask::Entry { .. } | Ask::Blocked { .. } => true,
+            ask => self.changed.contains(&ask.about()),
+        };
+        !asks.iter().filter(may_be).any(is_changed)
     }
 
     /// Whether it is the workload's, without any crash before.

@@ -1,0 +1,125 @@
+//! Paths in an undecided disk: where they lead in one state, and in the parts of a region.
+
+use super::{Branching, EntryTable, Region, Reply, Space, Value, View};
+use crate::disk::tree::Ino;
+use crate::fs::FileKind;
+
+/// Where a path leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To nothing.
+    Missing,
+    /// To nothing: this one of its names, counted from 1, is a file's.
+    Blocked(u64),
+    /// There.
+    To(Ino),
+}
+
+impl Way {
+    /// What it tells whoever asks what is there.
+    pub(super) fn found(self, space: &Space) -> Reply {
+        match self {
+            Self::Missing => Reply::Nothing,
+            Self::Blocked(_) => Reply::Value(0),
+            Self::To(ino) => Reply::Inode(ino, space.kind(ino)),
+        }
+    }
+
+    /// What it tells whoever makes all of these directories that are not there: which name is a file's, or 0.
+    pub(super) fn blocked(self, space: &Space, path: &str) -> Reply {
+        Reply::Value(match self {
+            Self::To(ino) if space.kind(ino) == FileKind::File => path.split('/').count() as u64,
+            Self::Blocked(at) => at,
+            Self::Missing | Self::To(_) => 0,
+        })
+    }
+}
+
+impl EntryTable {
+    /// What it may name.
+    pub(super) fn inodes(&self) -> impl Iterator<Item = Ino> + '_ {
+        let set = self.versions.iter().filter_map(|(_, v)| if let Value::Entry(ino) = v { *ino } else { None });
+        self.base.into_iter().chain(set)
+    }
+}
+
+impl Space {
+    /// Whether no directory has two names, whatever survives: two entries that name it.
+    pub(in crate::disk) fn is_tree(&self) -> bool {
+        *self.is_tree.get_or_init(|| {
+            let mut named = vec![false; self.nodes.len()];
+            let dirs = (0..self.nodes.len()).filter_map(|at| self.dir(Ino(at as u32)));
+            dirs.flatten().all(|entry| {
+                let mut below: Vec<Ino> = entry.inodes().filter(|ino| self.kind(*ino) == FileKind::Dir).collect();
+                below.sort_unstable();
+                below.dedup();
+                below.into_iter().all(|ino| !std::mem::replace(&mut named[ino.0 as usize], true))
+            })
+        })
+    }
+
+    fn entry_of(&self, dir: Ino, name: &str) -> Option<(usize, &EntryTable)> {
+        let entries = self.dir(dir)?;
+        let index = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
+        Some((index, &entries[index]))
+    }
+
+    /// The entries that may be on the way of a path, from the top; `None` where a directory has no such name.
+    pub(super) fn entries_on(&self, dir: Ino, path: &str) -> Vec<Option<&EntryTable>> {
+        let (mut dirs, mut found) = (vec![dir], Vec::new());
+        for name in path.split('/') {
+            let mut next = Vec::new();
+            for dir in dirs {
+                let entry = self.entry_of(dir, name).map(|(_, entry)| entry);
+                found.push(entry);
+                for ino in entry.into_iter().flat_map(EntryTable::inodes) {
+                    if !next.contains(&ino) {
+                        next.push(ino);
+                    }
+                }
+            }
+            dirs = next;
+        }
+        found
+    }
+}
+
+impl View<'_> {
+    /// Where a path leads.
+    pub(super) fn way(&self, dir: Ino, path: &str) -> Way {
+        let mut at = dir;
+        for (nth, name) in (0..).zip(path.split('/')) {
+            if nth > 0 && self.space.kind(at) == FileKind::File {
+                return Way::Blocked(nth);
+            }
+            match self.space.entry_of(at, name).and_then(|(_, entry)| self.value_of(entry)) {
+                Some(ino) => at = ino,
+                None => return Way::Missing,
+            }
+        }
+        Way::To(at)
+    }
+}
+
+impl Branching<'_> {
+    /// By where a path leads. The latest of each name first, so that what is looked at first has lost least.
+    pub(super) fn ways(&self, dir: Ino, path: &str, region: &Region) -> Vec<(Way, Region)> {
+        let (name, rest) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let Some((index, _)) = self.space.entry_of(dir, name) else { return vec![(Way::Missing, region.clone())] };
+        let on = |(ino, part): (Option<Ino>, Region)| match (ino, rest) {
+            (None, _) => vec![(Way::Missing, part)],
+            (Some(ino), None) => vec![(Way::To(ino), part)],
+            (Some(ino), Some(_)) if self.space.kind(ino) == FileKind::File => vec![(Way::Blocked(1), part)],
+            (Some(ino), Some(rest)) => {
+                let mut ways = self.ways(ino, rest, &part);
+                ways.iter_mut().for_each(|(way, _)| {
+                    if let Way::Blocked(at) = way {
+                        *at += 1;
+                    }
+                });
+                ways
+            }
+        };
+        self.entry_at(dir, index, region).into_iter().flat_map(on).collect()
+    }
+}
