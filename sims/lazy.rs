@@ -19,7 +19,7 @@ use pullplug::disk::space::{Bits, Region, Space};
 use pullplug::disk::tree::Tree;
 use pullplug::env::run_now;
 use pullplug::explore::lazy::outcomes;
-use pullplug::fs::{File, FileExt, FileKind, Fs, FsExt, OpenMode};
+use pullplug::fs::{File, FileExt, FileKind, Fs, FsError, FsExt, OpenMode, split};
 use pullplug::oci::Digest;
 
 use crate::models::{check, played, script};
@@ -39,9 +39,11 @@ enum Look {
     Digests,
     /// As a reader that writes: it replaces, cuts, goes on, and looks at what came of it.
     AfterOwnWrites,
+    /// As a reader that makes directories, names and whole files, removes them, and looks at what came of it.
+    AfterOwnNames,
 }
 
-const LOOKS: [Look; 4] = [Look::Everything, Look::SomePaths, Look::Digests, Look::AfterOwnWrites];
+const LOOKS: [Look; 5] = [Look::Everything, Look::SomePaths, Look::Digests, Look::AfterOwnWrites, Look::AfterOwnNames];
 const PATHS: [&str; 4] = ["a", "d/b", "e/a", "d/f/a"];
 /// Deepest directory that is listed: renames that split may leave loops.
 const MAX_DEPTH: usize = 5;
@@ -104,6 +106,33 @@ async fn after_own_writes(disk: &SimFs) -> String {
     some_paths(disk).await
 }
 
+/// Puts files with the directories above them, and tells what is there of each before and after.
+async fn after_own_names(disk: &SimFs) -> String {
+    let mut out = String::new();
+    let mut tell = |what: Result<bool, FsError>| out += &format!(" {:?}", what.map_err(|e| e.kind));
+    for path in ["d/f/a", "e/f/g/a", "d/b", "a/a"] {
+        tell(disk.exists(path).await);
+        tell(put(disk, path).await.map(|()| true));
+        tell(disk.read(path, 1 << 20).await.map(|bytes| bytes == "put"));
+        tell(disk.exists("e/f").await);
+    }
+    tell(disk.rename("e/a", "d/f/b").await.map(|()| true));
+    tell(disk.remove_tree("d/f").await.map(|()| true));
+    tell(disk.exists("d/f/b").await);
+    tell(put(disk, "d/f/g/a").await.map(|()| true));
+    tell(disk.rename("d/f", "e/g").await.map(|()| true));
+    tell(disk.exists("e/g/g/a").await);
+    tell(disk.exists("d/f").await);
+    out + &everything(disk).await
+}
+
+async fn put(disk: &SimFs, path: &str) -> Result<(), FsError> {
+    disk.create_dir_all(split(path).map_or("", |(parent, _)| parent)).await?;
+    let file = disk.open(path, OpenMode::Create).await?;
+    file.write_full(0, "put".into()).await?;
+    file.set_len(3).await
+}
+
 /// Bytes as runs.
 fn short(bytes: &Bytes) -> String {
     bytes.chunk_by(|a, b| a == b).map(|run| format!("{}x{:x}.", run.len(), run[0])).collect()
@@ -116,6 +145,7 @@ fn look(look: Look, disk: &SimFs, known: &[(u64, Digest)]) -> String {
             Look::SomePaths => some_paths(disk).await,
             Look::Digests => digests(disk, &PATHS, known).await,
             Look::AfterOwnWrites => after_own_writes(disk).await,
+            Look::AfterOwnNames => after_own_names(disk).await,
         }
     })
 }
