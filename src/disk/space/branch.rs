@@ -27,7 +27,11 @@ impl Space {
         let atoms = match ask {
             Ask::IsTree(_) => Vec::new(),
             Ask::Entry { dir, name: path } | Ask::Blocked { dir, path } => {
-                self.entries_on(*dir, path).into_iter().flatten().flat_map(|entry| ids(&entry.versions)).collect()
+                let mut all = Vec::new();
+                self.entries_on(*dir, path, |entry| {
+                    all.extend(entry.into_iter().flat_map(|(_, entry)| &entry.versions).map(|(id, _)| *id));
+                });
+                all
             }
             Ask::Dir(dir) => self.dir(*dir)?.iter().flat_map(|e| ids(&e.versions)).collect(),
             Ask::Len(ino) => ids(&self.file(*ino)?.len),

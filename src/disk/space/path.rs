@@ -43,6 +43,17 @@ impl EntryTable {
     }
 }
 
+impl EntryTable {
+    /// What it names in all states of a region, if that is plain to see.
+    fn decided(&self, region: &Region) -> Option<Option<Ino>> {
+        match self.versions.iter().rev().find(|(id, _)| !region.without.contains(*id)) {
+            None => Some(self.base),
+            Some((id, Value::Entry(ino))) if region.with.contains(*id) => Some(*ino),
+            Some(_) => None,
+        }
+    }
+}
+
 impl Space {
     /// Whether no directory has two names, whatever survives: two entries that name it.
     pub(in crate::disk) fn is_tree(&self) -> bool {
@@ -64,23 +75,27 @@ impl Space {
         Some((index, &entries[index]))
     }
 
-    /// The entries that may be on the way of a path, from the top; `None` where a directory has no such name.
-    pub(super) fn entries_on(&self, dir: Ino, path: &str) -> Vec<Option<&EntryTable>> {
-        let (mut dirs, mut found) = (vec![dir], Vec::new());
+    /// Tells of the entries that may be on the way of a path, from the top: the directory, which of its entries, and that;
+    /// `None` where a directory has no such name.
+    pub(super) fn entries_on<'a>(
+        &'a self,
+        dir: Ino,
+        path: &str,
+        mut tell: impl FnMut(Option<((Ino, usize), &'a EntryTable)>),
+    ) {
+        let (mut dirs, mut next) = (vec![dir], Vec::new());
         for name in path.split('/') {
-            let mut next = Vec::new();
-            for dir in dirs {
-                let entry = self.entry_of(dir, name).map(|(_, entry)| entry);
-                found.push(entry);
-                for ino in entry.into_iter().flat_map(EntryTable::inodes) {
+            for dir in dirs.drain(..) {
+                let entry = self.entry_of(dir, name);
+                tell(entry.map(|(index, entry)| ((dir, index), entry)));
+                for ino in entry.into_iter().flat_map(|(_, entry)| entry.inodes()) {
                     if !next.contains(&ino) {
                         next.push(ino);
                     }
                 }
             }
-            dirs = next;
+            std::mem::swap(&mut dirs, &mut next);
         }
-        found
     }
 }
 
@@ -104,22 +119,36 @@ impl View<'_> {
 impl Branching<'_> {
     /// By where a path leads. The latest of each name first, so that what is looked at first has lost least.
     pub(super) fn ways(&self, dir: Ino, path: &str, region: &Region) -> Vec<(Way, Region)> {
-        let (name, rest) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        let Some((index, _)) = self.space.entry_of(dir, name) else { return vec![(Way::Missing, region.clone())] };
-        let on = |(ino, part): (Option<Ino>, Region)| match (ino, rest) {
-            (None, _) => vec![(Way::Missing, part)],
-            (Some(ino), None) => vec![(Way::To(ino), part)],
-            (Some(ino), Some(_)) if self.space.kind(ino) == FileKind::File => vec![(Way::Blocked(1), part)],
-            (Some(ino), Some(rest)) => {
-                let mut ways = self.ways(ino, rest, &part);
-                ways.iter_mut().for_each(|(way, _)| {
-                    if let Way::Blocked(at) = way {
-                        *at += 1;
-                    }
-                });
-                ways
+        let mut ways = Vec::new();
+        self.ways_on(dir, (0, path), region.clone(), &mut ways);
+        ways
+    }
+
+    /// Adds those of what is left of a path behind so many names.
+    fn ways_on(&self, mut dir: Ino, (mut names, mut path): (u64, &str), region: Region, ways: &mut Vec<(Way, Region)>) {
+        loop {
+            if names > 0 && self.space.kind(dir) == FileKind::File {
+                return ways.push((Way::Blocked(names), region));
             }
-        };
-        self.entry_at(dir, index, region).into_iter().flat_map(on).collect()
+            let (name, rest) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
+            let Some((index, entry)) = self.space.entry_of(dir, name) else { return ways.push((Way::Missing, region)) };
+            names += 1;
+            // Nearly all names of a path are the same in all states, or were asked for before.
+            let Some(value) = entry.decided(&region) else {
+                for (value, part) in self.entry_at(dir, index, &region) {
+                    match (value, rest) {
+                        (None, _) => ways.push((Way::Missing, part)),
+                        (Some(ino), None) => ways.push((Way::To(ino), part)),
+                        (Some(ino), Some(rest)) => self.ways_on(ino, (names, rest), part, ways),
+                    }
+                }
+                return;
+            };
+            match (value, rest) {
+                (None, _) => return ways.push((Way::Missing, region)),
+                (Some(ino), None) => return ways.push((Way::To(ino), region)),
+                (Some(ino), Some(rest)) => (dir, path) = (ino, rest),
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a space has of some questions: all on which the answers in its crash states depend, in words that hold on any
 //! disk.
 
+use std::collections::BTreeSet;
+
 use super::ask::sector_value;
 use super::hash::{mix, mix_wide};
 use super::{Ask, AtomId, Bits, EntryTable, Space, Value};
@@ -24,6 +26,8 @@ pub struct Sight {
     names: Vec<u64>,
     /// The inodes, by their names.
     inodes: Vec<Ino>,
+    /// The entries that were seen on a path.
+    entries: BTreeSet<(Ino, usize)>,
 }
 
 impl Space {
@@ -54,7 +58,14 @@ impl Space {
 impl Sight {
     /// Of a space of so many atoms, of which nothing was seen.
     fn new(atoms: usize) -> Self {
-        Self { values: 0, atoms: Vec::new(), seen: Bits::new(atoms), names: vec![0; atoms], inodes: vec![ROOT] }
+        Self {
+            values: 0,
+            atoms: Vec::new(),
+            seen: Bits::new(atoms),
+            names: vec![0; atoms],
+            inodes: vec![ROOT],
+            entries: BTreeSet::new(),
+        }
     }
 
     /// These questions, with the inodes that they name.
@@ -88,10 +99,16 @@ impl Sight {
         match ask {
             Ask::IsTree(_) => self.push(u64::from(space.is_tree())),
             Ask::Entry { dir, name: path } | Ask::Blocked { dir, path } => {
-                for entry in space.entries_on(*dir, path) {
-                    self.push(u64::from(entry.is_some()));
-                    entry.into_iter().for_each(|entry| self.entry(space, entry));
-                }
+                // Most paths begin alike.
+                space.entries_on(*dir, path, |entry| match entry {
+                    None => self.push(0),
+                    Some((key, entry)) => {
+                        if self.entries.insert(key) {
+                            self.push(1);
+                            self.entry(space, entry);
+                        }
+                    }
+                });
             }
             Ask::Dir(dir) => {
                 for entry in space.dir(*dir).map_or(&[][..], Vec::as_slice) {
