@@ -90,6 +90,11 @@ impl FsError {
         };
         Self { kind, op, path: path.to_owned(), detail: detail.to_owned() }
     }
+
+    /// `value` where nothing is there, or a file is in the way.
+    fn unless_missing<T>(self, value: T) -> Result<T> {
+        if matches!(self.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) { Ok(value) } else { Err(self) }
+    }
 }
 
 /// How [`Fs::open`] treats a file that is, or is not, there.
@@ -292,23 +297,12 @@ pub trait FsExt: Fs {
 
     /// Whether a path exists; other errors than "not there" are passed on.
     fn exists(&self, path: &str) -> impl Future<Output = Result<bool>> + Send {
-        async move {
-            match self.metadata(path).await {
-                Ok(_) => Ok(true),
-                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-                Err(e) => Err(e),
-            }
-        }
+        async move { self.metadata(path).await.map(|_| true).or_else(|e| e.unless_missing(false)) }
     }
 
     /// The listing of a directory; empty where there is none.
     fn list(&self, path: &str) -> impl Future<Output = Result<Vec<DirEntry>>> + Send {
-        async move {
-            match self.read_dir(path).await {
-                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
-                other => other,
-            }
-        }
+        async move { self.read_dir(path).await.or_else(|e| e.unless_missing(Vec::new())) }
     }
 
     /// `rm -r`, children before parents, in sorted order; nothing to remove is no error. Syncs nothing.
