@@ -136,4 +136,40 @@ pub(super) const CASES: &[Litmus] = &[
         setup: "mkdir e; create a",
         calls: "rename a e/b; mkdir e/d; link e/b e/c; create a; fsync a",
     },
+    Litmus {
+        name: "btrfs_a_link_of_what_was_logged",
+        about: "A new name of a file that was logged enters the log, as a rename does.",
+        setup: "mkdir d; create a; create x",
+        calls: "create d/z; append a 1 A; fsync a; link a b; append x 1 X; fsync x",
+    },
+    Litmus {
+        name: "btrfs_a_name_taken_from_a_directory",
+        about: "An fsync of what has the name of a directory that was removed may log what is beside it.",
+        setup: "mkdir d; mkdir d/x; mkdir e",
+        calls: "create e/y; create d/z; rmdir d/x; create d/x; fsync d/x",
+    },
+    Litmus {
+        name: "btrfs_what_came_along_may_not_be_written_again",
+        about: "A directory may have been logged with the one above: its fsync need not write what waits.",
+        setup: "mkdir w; mkdir d; create x",
+        calls: "create w/y; append x 1 X; fsync x; mkdir d/f; fsync d; rename x z; fsync d/f",
+    },
+    Litmus {
+        name: "btrfs_a_directory_logged_twice",
+        about: "A move into a directory is in the log; its second fsync has nothing new, and writes nothing.",
+        setup: "mkdir w; mkdir d; mkdir e; create e/a; create d/b",
+        calls: "create w/y; append d/b 1 B; fsync d/b; rename e/a a; fsync /; rename d/b d/c; fsync /",
+    },
+    Litmus {
+        name: "btrfs_a_rename_in_the_log_is_not_all",
+        about: "A file that came into the log by a rename is not there whole: its fsync writes the log.",
+        setup: "mkdir w; create a; create b",
+        calls: "create w/y; append a 1 A; fsync a; rename a c; append b 1 B; fsync b; rename b d; fsync c",
+    },
+    Litmus {
+        name: "btrfs_fsync_without_a_name_writes_the_log",
+        about: "A file is replaced and fsynced through a handle: the log is written, with the rename that waits.",
+        setup: "mkdir w; create a; create b; create k",
+        calls: "create w/y; append b 1 B; fsync b; rename b c; append a 1 A; rename k a; fsync a",
+    },
 ];

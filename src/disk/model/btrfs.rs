@@ -6,24 +6,35 @@
 //! after C logged, and is replayed on top:
 //!
 //! - fsync of a file logs that inode: its data, its length, all its names, and those new ancestors that these need. An
-//!   fsync of an inode with nothing new since C logs nothing.
-//! - fsync of a file that has no name any more takes out of the log what earlier ones brought of it. Should the name come
-//!   back, since its removal is lost, so do the bytes as they were at C, though they were synced anew since.
+//!   fsync of an inode with nothing new since C, or since its last one, logs nothing.
+//! - fsync of a file that has no name any more takes out of the log what earlier ones brought of it, and may write the log.
+//!   Should the name come back, since its removal is lost, so do the bytes as they were at C, though they were synced anew
+//!   since.
 //! - fsync of a directory logs its new and removed entries, and its own new ancestors.
-//! - A rename or a removal after C enters the log only if the inode, or the directory that the name stood in, was
-//!   logged since C; it is durable with the next fsync that logs anything. If these only may have been logged (below), so
-//!   may it.
+//! - A rename, a link or a removal after C enters the log only if the inode, or the directory that a name is taken from,
+//!   was logged since C; it is durable with the next fsync that writes the log. If these only may have been logged (below),
+//!   so may it.
+//! - The log is written by the fsync of an inode that has changed since it was last logged whole: a file by its own fsync
+//!   (not by one of its names that came into the log), a directory perhaps by another's. Then it need not be written: what
+//!   is in the directory is durable behind that fsync, and what waits besides may not be.
 //! - A file that came from another directory, of which neither the file nor that directory was logged, keeps its old name
 //!   when its new directory is fsynced: both names may be there. So it does when the new name is changed once more before
 //!   that fsync.
-//! - A name that came there since C, and is replaced by a rename that does not enter the log, may be gone with the next
-//!   fsync that logs anything, if it was in the log: then there is no such name at all. (What was there at C stays.)
-//! - More may be in the log than these need, and comes along with the next fsync that logs anything: what changed in the
-//!   directories of a file that was renamed, linked or unlinked since C, when the file is logged; what is in new
-//!   directories, when the one above is; and all names that an inode got since C, when one of them comes into the log.
+//! - A name that came there since C, and is replaced by a rename that does not enter the log, may be gone when the log is
+//!   written next, if it was in it: then there is no such name at all. (What was there at C stays.)
+//! - More may be in the log than these need, and is durable when that is written: what changed in the directories of a file
+//!   that was renamed, linked or unlinked since C, when the file is logged; what is in new directories, when the one above
+//!   is; all names that an inode got since C, when one of them comes into the log; and what changed in a directory, when
+//!   the removal of another from it is in the log (a new inode may have its name).
 //!
 //! The model allows more than the kernel does: what *may* be in a log is decided entry by entry, and a shrink of a length
 //! that was in memory may be lost though it was written back before, and a later change of the tree not.
+//!
+//! It allows less in one case, seen as well: bytes that were written before C and come to the disk after it change the
+//! inode once more, so that its fsync logs it and writes the log. Here that fsync has nothing new. (Of `create e/z; append b
+//! 1 B; create w/y; append a 1 A; fsync a; rename a c; fsync b`, with a commit behind the first append, `e/z`, `b` and `c` are
+//! left, and no `w/y`. Were `b` taken for logged perhaps, any rename of it would be there by half.) A truncation to the
+//! length that a file has, which leaves no record, does the same.
 //!
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::disk::effect::What;
+use crate::disk::effect::{Effect, What};
 use crate::disk::model::Timeline;
 use crate::disk::space::{Atom, AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
+use crate::fs::FileKind;
 
 /// What concerns one inode, ascending.
 #[derive(Default)]
@@ -71,19 +72,23 @@ pub(super) struct Log<'a> {
     pub(super) maybe: Bits,
     /// What may be in it and waits.
     maybe_pending: Bits,
-    /// Entries behind which it was looked for more.
-    walked: Bits,
+    /// The first atom after the last fsync of an inode.
+    fsynced: BTreeMap<Ino, AtomId>,
+    /// The first atom after a directory may have been logged whole.
+    maybe_whole: BTreeMap<Ino, AtomId>,
     /// What was or may have been in it, with what that needs: all that this names is in `by_name`.
     reached: Bits,
     /// What has got a name there: all its other names may come as well.
     by_name: BTreeSet<Ino>,
+    /// Where a directory was removed, and that is or may be in it.
+    removed_in: BTreeSet<Ino>,
 }
 
 impl<'a> Log<'a> {
     pub(super) fn new(space: &'a Space, commit: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
         let bits = Bits::new(space.timeline().atoms.len());
         let first = space.atoms_of(commit).start;
-        let [durable, pending, maybe, maybe_pending, walked, reached] = [(); 6].map(|()| bits.clone());
+        let [durable, pending, maybe, maybe_pending, reached] = [(); 5].map(|()| bits.clone());
         Self {
             space,
             commit,
@@ -95,9 +100,11 @@ impl<'a> Log<'a> {
             pending,
             maybe,
             maybe_pending,
-            walked,
+            fsynced: BTreeMap::new(),
+            maybe_whole: BTreeMap::new(),
             reached,
             by_name: BTreeSet::new(),
+            removed_in: BTreeSet::new(),
         }
     }
 
@@ -110,7 +117,7 @@ impl<'a> Log<'a> {
         &list[from..list.partition_point(|id| *id < end).max(from)]
     }
 
-    /// The call of record `at` changed something: a rename or a removal may enter the log.
+    /// The call of record `at` changed something: a rename, a link or a removal may enter the log.
     pub(super) fn changed(&mut self, at: usize) {
         let atoms = self.space.timeline().atoms;
         for id in self.space.atoms_of(at) {
@@ -118,28 +125,40 @@ impl<'a> Log<'a> {
                 self.maybe_pending.insert(id);
             }
             let (inode, old_dir) = match atoms[id].piece {
-                Piece::Rename { inode, from_dir, .. } => (inode, from_dir),
-                Piece::Name { dir, before: Some(inode), after: None, .. } => (inode, dir),
+                Piece::Rename { inode, from_dir, .. } => (inode, Some(from_dir)),
+                Piece::Name { dir, before: Some(inode), after: None, .. } => (inode, Some(dir)),
+                Piece::Name { before: None, after: Some(inode), .. } => (inode, None),
                 _ => continue,
             };
-            let is_in = |logged: &BTreeSet<Ino>| logged.contains(&inode) || logged.contains(&old_dir);
-            let (is_logged, may_be) = (is_in(&self.logged), is_in(&self.maybe_logged));
-            if !is_logged && !may_be {
-                continue;
-            }
             if self.is_replaced(id) {
-                // What was committed stays until something else is.
-                if self.space.preds(id).iter().any(|before| *before >= self.first) {
+                if self.is_of_known(id) {
                     self.maybe_pending.insert(id);
                 }
                 continue;
             }
-            if is_logged {
+            let is_in = |logged: &BTreeSet<Ino>| {
+                logged.contains(&inode) || old_dir.is_some_and(|old_dir| logged.contains(&old_dir))
+            };
+            if is_in(&self.logged) {
                 self.add(id);
-            } else {
+            } else if is_in(&self.maybe_logged) {
                 self.maybe_pending.insert(id);
+            } else {
+                continue;
             }
             self.may_log_dirs_of(inode, at + 1);
+        }
+    }
+
+    /// Whether the name that an atom takes came there since the commit, and is or may be in the log. (What was committed
+    /// stays until something else is there.)
+    fn is_of_known(&self, id: AtomId) -> bool {
+        let came: Vec<AtomId> = self.space.preds(id).iter().copied().filter(|before| *before >= self.first).collect();
+        !came.is_empty() && {
+            let mut known = self.reached.clone();
+            self.space.order().add(&mut known, &self.pending);
+            self.space.order().add(&mut known, &self.maybe_pending);
+            came.into_iter().any(|before| known.contains(before))
         }
     }
 
@@ -167,27 +186,40 @@ impl<'a> Log<'a> {
     /// What changed in a directory may be in the log, and what did in new directories there.
     fn may_log(&mut self, dir: Ino, at: usize) {
         let atoms = self.space.timeline().atoms;
+        let end = self.space.atoms_of(at).start;
+        if self.maybe_whole.insert(dir, end) == Some(end) {
+            return;
+        }
         self.maybe_logged.insert(dir);
-        for id in self.since(dir, at, false) {
-            if self.walked.contains(*id) || !atoms[*id].changes_dir(dir) {
-                continue;
-            }
-            self.walked.insert(*id);
+        for id in self.since(dir, at, false).iter().filter(|id| atoms[**id].changes_dir(dir)) {
             self.maybe_pending.insert(*id);
-            if let Piece::Name { after: Some(new), .. } = atoms[*id].piece {
-                self.may_log(new, at);
+            match atoms[*id].piece {
+                Piece::Name { after: Some(new), .. } if self.is_of_dir(*id) => self.may_log(new, at),
+                Piece::Name { after: Some(named), .. } | Piece::Arrival { inode: named, .. } => {
+                    self.maybe_logged.insert(named);
+                }
+                Piece::Rename { inode, to_dir, .. } if to_dir == dir => {
+                    self.maybe_logged.insert(inode);
+                }
+                _ => {}
             }
         }
     }
 
-    /// fsync of `inode` completed as record `at`.
+    /// fsync of `inode` completed as record `at`: what it logs is durable. What waits is, too, if the inode has changed since
+    /// it was logged whole: otherwise nothing is written for it.
     pub(super) fn fsync(&mut self, at: usize, inode: Ino) {
         let news = self.since(inode, at, false);
-        let is_file = self.space.records()[at].what == What::SyncFile(inode);
-        if news.iter().all(|id| self.durable.contains(*id)) {
+        let has_news_from = |atom: AtomId| news.last().is_some_and(|last| *last >= atom);
+        let fsynced = self.fsynced.insert(inode, self.space.atoms_of(at).start).unwrap_or(self.first);
+        if !has_news_from(fsynced) {
             return;
         }
         self.logged.insert(inode);
+        let has_changed = has_news_from(self.maybe_whole.get(&inode).map_or(fsynced, |whole| fsynced.max(*whole)));
+        let none = Bits::new(self.space.atoms().len());
+        let waited = std::mem::replace(&mut self.pending, none);
+        let is_file = self.space.records()[at].what == What::SyncFile(inode);
         for id in news {
             if is_file && self.is_replaced(*id) {
                 self.maybe_pending.insert(*id);
@@ -195,21 +227,32 @@ impl<'a> Log<'a> {
                 self.add(*id);
             }
         }
-        self.ancestors(inode, at);
         if is_file {
             self.may_log_dirs_of(inode, at);
         } else {
             self.may_log(inode, at);
         }
-        self.other_names(at);
         self.durable.union(&self.pending);
+        self.pending.union(&waited);
+        if has_changed {
+            self.durable.union(&waited);
+        }
+        self.may_be_written(at);
+    }
+
+    /// All that is in the log, or may be, is durable if that is written.
+    fn may_be_written(&mut self, at: usize) {
+        self.companions(at);
+        self.maybe.union(&self.pending);
         self.maybe.union(&self.maybe_pending);
     }
 
-    /// What comes into the log by one of its names may bring all that it got since the commit.
-    fn other_names(&mut self, at: usize) {
+    /// What comes into the log by one of its names may bring all that it got since the commit; the removal of a directory
+    /// may bring what is beside it.
+    fn companions(&mut self, at: usize) {
         let (atoms, order) = (self.space.timeline().atoms, self.space.order());
         loop {
+            self.removed_in.clone().into_iter().for_each(|dir| self.may_log(dir, at));
             let mut all = self.reached.clone();
             order.add(&mut all, &self.pending);
             order.add(&mut all, &self.maybe_pending);
@@ -219,9 +262,17 @@ impl<'a> Log<'a> {
                 return;
             }
             self.reached = all;
-            for inode in news.iter().skip_while(|id| *id < self.first).filter_map(|id| named(&atoms[id])[1]) {
-                if self.by_name.insert(inode) {
-                    self.since(inode, at, true).iter().for_each(|id| self.maybe_pending.insert(*id));
+            let first = self.first;
+            for id in news.iter().skip_while(|id| *id < first) {
+                if let Some(inode) = named(&atoms[id])[1] {
+                    if self.by_name.insert(inode) {
+                        self.maybe_logged.insert(inode);
+                        self.since(inode, at, true).iter().for_each(|id| self.maybe_pending.insert(*id));
+                    }
+                } else if let Piece::Name { dir, .. } = atoms[id].piece
+                    && self.is_of_dir(id)
+                {
+                    self.removed_in.insert(dir);
                 }
             }
         }
@@ -232,8 +283,15 @@ impl<'a> Log<'a> {
         for id in self.since(file, at, false) {
             self.durable.remove(*id);
             self.pending.remove(*id);
-            self.maybe.insert(*id);
+            self.maybe_pending.insert(*id);
         }
+        self.may_be_written(at);
+    }
+
+    /// Whether an atom changes the name of a directory.
+    fn is_of_dir(&self, id: AtomId) -> bool {
+        let of = &self.space.records()[self.space.atoms()[id].record as usize];
+        of.effects().iter().any(|e| matches!(e, Effect::Dentry { kind: FileKind::Dir, .. }))
     }
 
     /// Whether an atom takes a name from what a rename replaces.
@@ -254,7 +312,7 @@ impl<'a> Log<'a> {
 
     /// Puts an atom into the log, with what it needs.
     fn add(&mut self, id: AtomId) {
-        if self.pending.contains(id) {
+        if self.pending.contains(id) || self.durable.contains(id) {
             return;
         }
         self.pending.insert(id);
