@@ -3,12 +3,13 @@
 //! [`pullplug::disk::model`] states the rules over atoms, and finds crash states by propagation. Here they are written
 //! down once more, over the effects of the log, as two plain questions: does this piece need that one, does this sync
 //! force it? Then **every** subset of the pieces is tried. Slow, and simple enough to be compared with the rules word by
-//! word. Both readings must allow the same visible trees, at every cut between two calls, for random logs.
+//! word. Both readings must allow the same visible trees, at every cut between two calls, for random logs. (`btrfs`, which
+//! is no order over effects, has a file of its own.)
 //!
-//! Not read again: `btrfs` (which is no order over effects; `litmus_btrfs` has its cases), cuts inside a write, failed
-//! syncs.
+//! Not read again: cuts inside a write, failed syncs.
 
 mod before;
+mod btrfs;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -86,7 +86,7 @@ pub fn is_in_vain(model: &str, base: &Tree, log: &[Record], all: &[Piece], at: u
 }
 
 /// How many names a file has after these changes.
-fn names<'a>(base: &Tree, file: Ino, changes: impl Iterator<Item = &'a Entry>) -> i64 {
+pub fn names<'a>(base: &Tree, file: Ino, changes: impl Iterator<Item = &'a Entry>) -> i64 {
     let is_it = |inode: &Option<Ino>| i64::from(*inode == Some(file));
     i64::from(base.names_of(file)) + changes.map(|e| is_it(&e.after) - is_it(&e.before)).sum::<i64>()
 }
