@@ -17,7 +17,7 @@ use super::store::Logged;
 use crate::disk::tree::{Content, Ino, Node, ROOT, Tree};
 use crate::env::run_now;
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, Fs, FsError, FsExt};
+use crate::fs::{ErrorKind, File as _, FileExt, FileKind, Fs, FsError, OpenMode};
 
 /// What the file system makes in its root by itself.
 const OWN: &str = "lost+found";
@@ -228,13 +228,17 @@ async fn tree_of(fs: &RealFs) -> Result<Tree, FsError> {
                     ino
                 }
                 FileKind::File => {
-                    let number = fs.metadata(&path).await?.ino;
-                    match known.get(&number) {
+                    let file = fs.open(&path, OpenMode::Read).await?;
+                    let found = file.metadata().await?;
+                    match known.get(&found.ino) {
                         Some(ino) => *ino,
+                        None if found.len > MAX_FILE_BYTES => {
+                            return Err(FsError::new(ErrorKind::InvalidInput, "read", &path));
+                        }
                         None => {
-                            let bytes = fs.read(&path, MAX_FILE_BYTES).await?;
+                            let bytes = file.read_full(0, found.len as usize).await?;
                             let ino = tree.add(Node::File(Content::of(&bytes)));
-                            known.insert(number, ino);
+                            known.insert(found.ino, ino);
                             ino
                         }
                     }
