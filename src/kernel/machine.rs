@@ -1,13 +1,16 @@
 //! The worker's machine: the disk behind loop devices, a file system on it, and the power that goes.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, Dir, FileType, Mode, OFlags, fadvise, open, openat};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::FileSystem;
@@ -15,9 +18,7 @@ use super::control::{Control, Places, Request};
 use super::image::Image;
 use super::store::Logged;
 use crate::disk::tree::{Content, Ino, Node, ROOT, Tree};
-use crate::env::run_now;
-use crate::fs::real::RealFs;
-use crate::fs::{ErrorKind, File as _, FileExt, FileKind, Fs, FsError, OpenMode};
+use crate::fs::FileKind;
 
 /// What the file system makes in its root by itself.
 const OWN: &str = "lost+found";
@@ -148,9 +149,9 @@ impl Machine {
         if let Err(why) = self.show(image, MountFlags::RDONLY)? {
             return Ok(Err(why));
         }
-        let tree = RealFs::open_root(dir).and_then(|fs| run_now(tree_of(&fs)));
+        let tree = tree_of(dir);
         self.unmount()?;
-        Ok(tree.map_err(|e| e.to_string()))
+        Ok(tree)
     }
 
     /// Mounts an image, for whatever `then` does in it; `Err` within, if it cannot be mounted.
@@ -213,39 +214,70 @@ fn run(program: &str, args: &[&str]) -> io::Result<String> {
 /// Where system programs are, whatever the caller's path.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// All that is in a real directory.
-async fn tree_of(fs: &RealFs) -> Result<Tree, FsError> {
-    let mut tree = Tree::default();
-    let mut known = std::collections::BTreeMap::new();
-    let mut dirs = vec![(String::new(), ROOT)];
-    while let Some((dir, at)) = dirs.pop() {
-        for entry in fs.read_dir(&dir).await? {
-            let path = if dir.is_empty() { entry.name.clone() } else { format!("{dir}/{}", entry.name) };
-            let ino: Ino = match entry.kind {
-                FileKind::Dir => {
-                    let ino = tree.add(Node::empty(FileKind::Dir));
-                    dirs.push((path, ino));
+/// All that is below a real directory. Each step is taken from where it is: an image is read by as few calls as can be.
+///
+/// Errors: something cannot be read, or is neither a file nor a directory; the words name it.
+fn tree_of(root: &Path) -> Result<Tree, String> {
+    let mut reading = Reading { tree: Tree::default(), known: BTreeMap::new() };
+    let root = open(root, DIR, Mode::empty()).map_err(|e| format!("{}: {e}", root.display()))?;
+    reading.below(root, "", ROOT)?;
+    Ok(reading.tree)
+}
+
+const DIR: OFlags = OFlags::DIRECTORY.union(FILE);
+const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
+
+struct Reading {
+    tree: Tree,
+    /// What a file has become, by its number: it may have many names.
+    known: BTreeMap<u64, Ino>,
+}
+
+impl Reading {
+    fn below(&mut self, dir: OwnedFd, path: &str, at: Ino) -> Result<(), String> {
+        let failed = |e: Errno| format!("{path}/: {e}");
+        let mut dir = Dir::new(dir).map_err(failed)?;
+        let mut entries = Vec::new();
+        while let Some(entry) = dir.read() {
+            let entry = entry.map_err(failed)?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                let name = entry.file_name().to_str().map_err(|e| format!("{path}/{:?}: {e}", entry.file_name()))?;
+                entries.push((name.to_owned(), entry.file_type(), entry.ino()));
+            }
+        }
+        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let dir = dir.fd().map_err(failed)?;
+        for (name, kind, number) in entries {
+            let path = format!("{path}/{name}");
+            let failed = |e: io::Error| format!("{path}: {e}");
+            let open = |how| openat(dir, &*name, how, Mode::empty()).map_err(|e| failed(e.into()));
+            let ino = match (kind, self.known.get(&number)) {
+                (FileType::Directory, _) => {
+                    let ino = self.tree.add(Node::empty(FileKind::Dir));
+                    self.below(open(DIR)?, &path, ino)?;
                     ino
                 }
-                FileKind::File => {
-                    let file = fs.open(&path, OpenMode::Read).await?;
-                    let found = file.metadata().await?;
-                    match known.get(&found.ino) {
-                        Some(ino) => *ino,
-                        None if found.len > MAX_FILE_BYTES => {
-                            return Err(FsError::new(ErrorKind::InvalidInput, "read", &path));
-                        }
-                        None => {
-                            let bytes = file.read_full(0, found.len as usize).await?;
-                            let ino = tree.add(Node::File(Content::of(&bytes)));
-                            known.insert(found.ino, ino);
-                            ino
-                        }
-                    }
+                (FileType::RegularFile, Some(ino)) => *ino,
+                (FileType::RegularFile, None) => {
+                    let bytes = whole(&open(FILE)?.into()).map_err(failed)?;
+                    let ino = self.tree.add(Node::File(Content::of(&bytes)));
+                    self.known.insert(number, ino);
+                    ino
                 }
+                _ => return Err(format!("{path}: neither a file nor a directory")),
             };
-            tree.set_entry(at, &entry.name.as_str().into(), Some(ino));
+            self.tree.set_entry(at, &name.into(), Some(ino));
         }
+        Ok(())
     }
-    Ok(tree)
+}
+
+fn whole(file: &File) -> io::Result<Vec<u8>> {
+    let len_bytes = file.metadata()?.len();
+    if len_bytes > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("{len_bytes} bytes, more than the limit of {MAX_FILE_BYTES}")));
+    }
+    let mut bytes = vec![0; len_bytes as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
