@@ -41,9 +41,7 @@ impl EntryTable {
         let set = self.versions.iter().filter_map(|(_, v)| if let Value::Entry(ino) = v { *ino } else { None });
         self.base.into_iter().chain(set)
     }
-}
 
-impl EntryTable {
     /// What it names in all states of a region, if that is plain to see.
     fn decided(&self, region: &Region) -> Option<Option<Ino>> {
         match self.versions.iter().rev().find(|(id, _)| !region.without.contains(*id)) {
