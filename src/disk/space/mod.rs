@@ -212,9 +212,12 @@ impl Space {
         bits
     }
 
-    /// All that was executed by the end of the log.
+    /// All that was executed by the end of the log, and no stale bytes: of a file that is gone what it was.
     fn end(&self) -> Bits {
-        self.executed(Cut::after(self.records.len()))
+        let mut bits = self.executed(Cut::after(self.records.len()));
+        let is_stale = |id: &AtomId| matches!(self.atoms[*id].piece, Piece::Stale { .. });
+        (0..self.atoms.len()).filter(is_stale).for_each(|id| bits.remove(id));
+        bits
     }
 
     /// Adds to `bits` all that its atoms depend on.
