@@ -63,6 +63,16 @@ impl Bits {
         self.0.iter().zip(&a.0).zip(&b.0).all(|((s, a), b)| a & b & !s == 0)
     }
 
+    /// Adds what `a` and `b` have both.
+    pub(super) fn add_common(&mut self, a: &Self, b: &Self) {
+        self.0.iter_mut().zip(&a.0).zip(&b.0).for_each(|((s, a), b)| *s |= a & b);
+    }
+
+    /// How many atoms the set and `mask` have both, or `other` and `mask`.
+    pub(super) fn len_of_either(&self, other: &Self, mask: &Self) -> usize {
+        self.0.iter().zip(&other.0).zip(&mask.0).map(|((s, o), m)| ((s | o) & m).count_ones() as usize).sum()
+    }
+
     /// Whether this and `other` have nothing in common.
     pub fn is_disjoint(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a & b == 0)
@@ -101,6 +111,11 @@ impl Bits {
     /// The atoms that `other` has as well, ascending.
     pub(super) fn common<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = AtomId> + 'a {
         ids(self.0.iter().zip(&other.0).map(|(a, b)| a & b))
+    }
+
+    /// The atoms that `other` has not, ascending.
+    pub(super) fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = AtomId> + 'a {
+        ids(self.0.iter().zip(&other.0).map(|(a, b)| a & !b))
     }
 }
 

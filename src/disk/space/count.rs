@@ -6,9 +6,9 @@
 //! counted by what each adds. This takes exponential time where an order is wild and has no parts: it gives up after a
 //! while and says so.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use hashbrown::HashTable;
 use num_bigint::BigUint;
 
 use super::{AtomId, Bits, Order, Region, Space};
@@ -51,15 +51,7 @@ struct GaveUp;
 impl Space {
     /// How many crash states the intervals have in a region, each counted once.
     pub fn count(&self, region: &Region, intervals: &[Family]) -> Count {
-        let met: Vec<Family> = intervals.iter().filter(|i| region.meets(i)).map(|i| region.clip(i)).collect();
-        let mut counter = Counter { order: self.order(), known: BTreeMap::new(), steps: 0 };
-        match counter.excluding(met.clone(), &region.never) {
-            Ok(states) => Count { states, is_exact: true },
-            Err(GaveUp) => {
-                let most = met.iter().map(|i| BigUint::from(1_u32) << between(i).len()).sum();
-                Count { states: most, is_exact: false }
-            }
-        }
+        Counter::of(self).count(region, intervals)
     }
 }
 
@@ -79,14 +71,54 @@ fn between(interval: &Family) -> Bits {
     free
 }
 
-struct Counter<'a> {
+/// Counts crash states of a space, and remembers the parts that it counted.
+#[derive(Debug)]
+pub struct Counter<'a> {
     order: &'a Order,
-    /// The number of ideals of parts that were counted.
-    known: BTreeMap<Bits, BigUint>,
+    /// Atoms that need none, and that none needs.
+    alone: Bits,
+    /// The others: nothing connects one of these sets with another.
+    apart: Vec<Bits>,
+    /// The atoms to which none with a smaller number is tied: what is tied goes together, and counts once.
+    firsts: Bits,
+    /// The order ideals of sets that were counted.
+    known: HashTable<(Bits, BigUint)>,
     steps: u32,
 }
 
-impl Counter<'_> {
+impl<'a> Counter<'a> {
+    /// Nothing is counted yet.
+    pub fn of(space: &'a Space) -> Self {
+        let (order, atoms) = (space.order(), space.atoms.len());
+        let (mut alone, mut firsts) = (Bits::new(atoms), Bits::new(atoms));
+        for id in (0..atoms).filter(|id| order.below[*id].common(&order.above[*id]).next() == Some(*id)) {
+            firsts.insert(id);
+        }
+        let mut counter =
+            Self { order, alone: alone.clone(), apart: Vec::new(), firsts, known: HashTable::new(), steps: 0 };
+        let mut left = Bits::new(atoms);
+        (0..atoms).for_each(|id| left.insert(id));
+        while let Some(first) = left.first() {
+            let connected = counter.connected(first, &left);
+            left.subtract(&connected);
+            if connected.len() == 1 { alone.insert(first) } else { counter.apart.push(connected) }
+        }
+        Self { alone, ..counter }
+    }
+
+    /// How many crash states the intervals have in a region, each counted once.
+    pub fn count(&mut self, region: &Region, intervals: &[Family]) -> Count {
+        let met: Vec<Family> = intervals.iter().filter(|i| region.meets(i)).map(|i| region.clip(i)).collect();
+        self.steps = 0;
+        match self.excluding(met.clone(), &region.never) {
+            Ok(states) => Count { states, is_exact: true },
+            Err(GaveUp) => {
+                let most = met.iter().map(|i| BigUint::from(1_u32) << between(i).len()).sum();
+                Count { states: most, is_exact: false }
+            }
+        }
+    }
+
     /// The states of a union of intervals that have none of `never` whole: by inclusion and exclusion.
     fn excluding(&mut self, intervals: Vec<Family>, never: &[Bits]) -> Result<BigUint, GaveUp> {
         self.step()?;
@@ -127,66 +159,72 @@ impl Counter<'_> {
 
     /// The order ideals of the atoms of `part`.
     fn ideals(&mut self, part: &Bits) -> Result<BigUint, GaveUp> {
-        let mut product = BigUint::from(1_u32);
-        let mut left = part.clone();
-        loop {
-            let Some(first) = left.first() else { return Ok(product) };
-            let (component, len) = self.component(first, part);
-            left.subtract(&component);
-            product *= match len {
-                Some(chain) => BigUint::from(chain + 1),
-                None => self.of_component(component)?,
-            };
+        let mut product = BigUint::from(1_u32) << part.common(&self.alone).count();
+        for at in 0..self.apart.len() {
+            if !self.apart[at].is_disjoint(part) {
+                let mut set = self.apart[at].clone();
+                set.intersect(part);
+                product *= self.of_set(set)?;
+            }
         }
+        Ok(product)
     }
 
-    /// What is connected with `first` in `part`; how long it is, if it is a chain.
-    fn component(&self, first: AtomId, part: &Bits) -> (Bits, Option<usize>) {
-        let mut component = Bits::new(self.order.below.len());
-        component.insert(first);
-        let mut to_visit = vec![first];
-        let (mut atoms, mut fewest_near) = (0, usize::MAX);
-        while let Some(id) = to_visit.pop() {
-            let mut near = self.comparable(id, part);
-            atoms += 1;
-            fewest_near = fewest_near.min(near.len());
-            near.subtract(&component);
-            to_visit.extend(near.iter());
-            component.union(&near);
-        }
-        let is_chain = fewest_near == atoms;
-        // What is tied goes together, and counts once.
-        let len = is_chain.then(|| component.iter().filter(|id| self.is_first(*id)).count());
-        (component, len)
-    }
-
-    fn comparable(&self, id: AtomId, part: &Bits) -> Bits {
-        let mut near = self.order.below[id].clone();
-        near.union(&self.order.above[id]);
-        near.intersect(part);
-        near
-    }
-
-    /// Whether no atom with a smaller number is tied to this one.
-    fn is_first(&self, id: AtomId) -> bool {
-        let mut tied = self.order.below[id].clone();
-        tied.intersect(&self.order.above[id]);
-        tied.first() == Some(id)
-    }
-
-    fn of_component(&mut self, component: Bits) -> Result<BigUint, GaveUp> {
-        if let Some(known) = self.known.get(&component) {
+    fn of_set(&mut self, set: Bits) -> Result<BigUint, GaveUp> {
+        let hash = |(set, _): &(Bits, BigUint)| set.fold(0);
+        if let Some((_, known)) = self.known.find(set.fold(0), |(known, _)| *known == set) {
             return Ok(known.clone());
         }
+        let ideals = match self.chain(&set) {
+            Some(len) => BigUint::from(len + 1),
+            None => self.of_parts(&set)?,
+        };
+        self.known.insert_unique(set.fold(0), (set, ideals.clone()), hash);
+        Ok(ideals)
+    }
+
+    /// How long a set is, if it is a chain.
+    fn chain(&self, set: &Bits) -> Option<usize> {
+        // Atoms are numbered in time, and what is tied lies side by side.
+        let is_chain = set.iter().zip(set.iter().skip(1)).all(|(id, next)| self.order.below[next].contains(id));
+        is_chain.then(|| set.common(&self.firsts).count())
+    }
+
+    fn of_parts(&mut self, set: &Bits) -> Result<BigUint, GaveUp> {
+        let mut product = BigUint::from(1_u32);
+        let mut left = set.clone();
+        while let Some(first) = left.first() {
+            let connected = self.connected(first, &left);
+            left.subtract(&connected);
+            product *= if connected == *set { self.of_connected(set)? } else { self.of_set(connected)? };
+        }
+        Ok(product)
+    }
+
+    /// What is connected with `first` in `part`.
+    fn connected(&self, first: AtomId, part: &Bits) -> Bits {
+        let mut connected = Bits::new(self.order.below.len());
+        connected.insert(first);
+        let mut to_visit = vec![first];
+        while let Some(id) = to_visit.pop() {
+            let before = connected.clone();
+            connected.add_common(&self.order.below[id], part);
+            connected.add_common(&self.order.above[id], part);
+            to_visit.extend(connected.without(&before));
+        }
+        connected
+    }
+
+    fn of_connected(&mut self, set: &Bits) -> Result<BigUint, GaveUp> {
         self.step()?;
-        let pivot = component.iter().max_by_key(|id| (self.comparable(*id, &component).len(), usize::MAX - id));
-        let Some(pivot) = pivot else { return Ok(BigUint::from(1_u32)) };
-        let (mut without, mut with) = (component.clone(), component.clone());
+        let comparable = |id: &AtomId| self.order.below[*id].len_of_either(&self.order.above[*id], set);
+        let Some(pivot) = set.iter().max_by_key(|id| (comparable(id), usize::MAX - id)) else {
+            return Ok(BigUint::from(1_u32));
+        };
+        let (mut without, mut with) = (set.clone(), set.clone());
         without.subtract(&self.order.above[pivot]);
         with.subtract(&self.order.below[pivot]);
-        let ideals = self.ideals(&without)? + self.ideals(&with)?;
-        self.known.insert(component, ideals.clone());
-        Ok(ideals)
+        Ok(self.of_set(without)? + self.of_set(with)?)
     }
 
     fn step(&mut self) -> Result<(), GaveUp> {

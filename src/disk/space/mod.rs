@@ -34,7 +34,7 @@ pub use ask::{Ask, Known, Library, Reply};
 pub use atom::{Atom, AtomId, Piece};
 pub use bits::Bits;
 pub use branch::Branching;
-pub use count::Count;
+pub use count::{Count, Counter};
 pub(crate) use hash::mix_wide;
 use hash::sector_hash;
 pub use layer::Layers;

@@ -7,7 +7,7 @@ use super::walk::{Columns, Ground, Under};
 use crate::disk::crash;
 use crate::disk::effect::Cut;
 use crate::disk::model::Family;
-use crate::disk::space::{Ask, AtomId, Bits, Count, Layers, Space};
+use crate::disk::space::{Ask, AtomId, Bits, Count, Counter, Layers, Space};
 use crate::disk::tree::Ino;
 use crate::explore::{FailedSync, Run, Setting, Subject, minimise, states};
 use crate::fs::FileKind;
@@ -168,13 +168,13 @@ impl Stage {
 
     /// How many crash states there are: sets of survivors, by what was acknowledged.
     pub(super) fn count(&self) -> Count {
-        let mut sum = Count::default();
+        let (mut sum, mut counter) = (Count::default(), Counter::of(&self.space));
         for under in &self.regions {
             let mut by_marks: BTreeMap<usize, Vec<Family>> = BTreeMap::new();
             for at in under.met.iter().map(|at| *at as usize) {
                 by_marks.entry(self.places[at].marks).or_default().push(self.intervals[at].clone());
             }
-            by_marks.into_values().for_each(|intervals| sum += self.space.count(&under.region, &intervals));
+            by_marks.into_values().for_each(|intervals| sum += counter.count(&under.region, &intervals));
         }
         sum
     }
