@@ -42,8 +42,6 @@
 
 mod log;
 
-use std::collections::BTreeMap;
-
 use super::{Families, Family, PersistenceModel, Preds, Timeline, force_all, force_data, order_growth_after_blocks};
 use crate::disk::effect::{Cut, What};
 use crate::disk::fault::FailedPages;
@@ -151,7 +149,7 @@ fn commit_points(space: &Space, records: usize) -> Vec<usize> {
 /// What commits at any point go by.
 struct Known<'a> {
     space: &'a Space,
-    inodes: BTreeMap<Ino, Inode>,
+    inodes: Vec<Inode>,
     /// What the sync of each record keeps of file data, on either side of a commit, closed under the order; `None` of what
     /// is no sync, or of a file that had no name.
     kept: Vec<Option<Bits>>,
@@ -172,7 +170,7 @@ impl<'a> Known<'a> {
             space.order().add(&mut closed, &data);
             Some(closed)
         };
-        Self { space, inodes: inodes(timeline), kept: (0..records).map(kept).collect() }
+        Self { space, inodes: inodes(space), kept: (0..records).map(kept).collect() }
     }
 
     /// What these syncs bring of file data.

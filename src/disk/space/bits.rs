@@ -33,6 +33,13 @@ impl Bits {
         self.0[id / 64] >> (id % 64) & 1 == 1
     }
 
+    /// Takes out the atoms from `end` on.
+    pub(super) fn truncate(&mut self, end: AtomId) {
+        for (at, word) in self.0.iter_mut().enumerate().skip(end / 64) {
+            *word &= if at == end / 64 { (1 << (end % 64)) - 1 } else { 0 };
+        }
+    }
+
     /// Adds all of `other`.
     pub fn union(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
@@ -101,6 +108,12 @@ impl Bits {
     /// The first atom.
     pub fn first(&self) -> Option<AtomId> {
         self.iter().next()
+    }
+
+    /// The first atom from that word on that `other` has not; the words count from 0.
+    pub(super) fn first_without(&self, other: &Self, word: usize) -> Option<AtomId> {
+        let mut rest = self.0.iter().zip(&other.0).enumerate().skip(word);
+        rest.find_map(|(at, (a, b))| (a & !b != 0).then(|| at * 64 + (a & !b).trailing_zeros() as usize))
     }
 
     /// The atoms, ascending.

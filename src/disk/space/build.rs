@@ -27,6 +27,7 @@ impl Space {
             failed: Bits::default(),
             nodes: Vec::new(),
             undecided: Vec::new(),
+            wholes: OnceLock::new(),
             is_tree: OnceLock::new(),
             order: OnceLock::new(),
             families: OnceLock::new(),

@@ -90,6 +90,7 @@ impl Space {
             failed: Bits::new(layers.first + 1 + layers.second),
             nodes: nodes.collect(),
             undecided: Vec::new(),
+            wholes: OnceLock::new(),
             is_tree: OnceLock::new(),
             order: OnceLock::new(),
             families: OnceLock::new(),

@@ -117,6 +117,8 @@ pub struct Space {
     nodes: Vec<NodeTable>,
     /// The files that differ from state to state.
     undecided: Vec<Ino>,
+    /// The atoms that are not a length which only a write that is cut may leave.
+    wholes: OnceLock<Bits>,
     /// Whether no directory has two names.
     is_tree: OnceLock<bool>,
     /// What brings what, followed to the end.
@@ -199,9 +201,14 @@ impl Space {
 
     /// The atoms that were executed before `cut`.
     pub fn executed(&self, cut: Cut) -> Bits {
-        let mut bits = Bits::new(self.atoms.len());
+        let wholes = || {
+            let mut bits = Bits::new(self.atoms.len());
+            (0..self.atoms.len()).filter(|id| !self.atoms[*id].is_partial()).for_each(|id| bits.insert(id));
+            bits
+        };
+        let mut bits = self.wholes.get_or_init(wholes).clone();
         let of_the_cut = self.atoms_of(cut.records as usize);
-        (0..of_the_cut.start).filter(|id| !self.atoms[*id].is_partial()).for_each(|id| bits.insert(id));
+        bits.truncate(of_the_cut.start);
         let Some(sectors) = cut.inside else { return bits };
         let is_done = |id: &AtomId| match self.atoms[*id].piece {
             Piece::Data { nth, .. } | Piece::Stale { nth, .. } => nth < sectors,

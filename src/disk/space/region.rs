@@ -66,10 +66,10 @@ impl Order {
 impl Order {
     /// Adds atoms to a closed set, and all that they cannot survive without.
     pub(in crate::disk) fn add(&self, to: &mut Bits, more: &Bits) {
-        for id in more.iter() {
-            if !to.contains(id) {
-                to.union(&self.below[id]);
-            }
+        let mut word = 0;
+        while let Some(id) = more.first_without(to, word) {
+            to.union(&self.below[id]);
+            word = id / 64;
         }
     }
 }

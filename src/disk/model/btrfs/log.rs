@@ -1,15 +1,12 @@
 //! The log tree of `btrfs`: what fsyncs have written since the last commit, and what came along.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::disk::effect::{Effect, What};
-use crate::disk::model::Timeline;
 use crate::disk::space::{Atom, AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
 use crate::fs::FileKind;
 
 /// What concerns one inode, ascending.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Inode {
     /// All of it: its data, its lengths, its names and, of a directory, its entries.
     atoms: Vec<AtomId>,
@@ -17,12 +14,13 @@ pub(super) struct Inode {
     names: Vec<AtomId>,
 }
 
-/// What concerns which inode.
-pub(super) fn inodes(timeline: Timeline<'_>) -> BTreeMap<Ino, Inode> {
-    let mut inodes: BTreeMap<Ino, Inode> = BTreeMap::new();
+/// What concerns which inode, by its number.
+pub(super) fn inodes(space: &Space) -> Vec<Inode> {
+    let timeline = space.timeline();
+    let mut inodes = vec![Inode::default(); space.inodes() as usize];
     for (id, atom) in timeline.atoms.iter().enumerate().filter(|(_, a)| !a.is_partial()) {
         let mut concerns = |inode: Ino, by_name: bool| {
-            let known = inodes.entry(inode).or_default();
+            let known = &mut inodes[inode.0 as usize];
             for list in [Some(&mut known.atoms), by_name.then_some(&mut known.names)].into_iter().flatten() {
                 if list.last() != Some(&id) {
                     list.push(id);
@@ -52,6 +50,28 @@ fn named(atom: &Atom) -> [Option<Ino>; 2] {
     }
 }
 
+/// A set of inodes, by their numbers.
+#[derive(Clone)]
+struct Inodes(Bits);
+
+impl Inodes {
+    fn has(&self, inode: Ino) -> bool {
+        self.0.contains(inode.0 as usize)
+    }
+
+    /// Tells whether it was not there.
+    fn insert(&mut self, inode: Ino) -> bool {
+        !self.has(inode) && {
+            self.0.insert(inode.0 as usize);
+            true
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.0.iter().map(|number| Ino(number as u32))
+    }
+}
+
 /// The log tree since the last commit.
 pub(super) struct Log<'a> {
     space: &'a Space,
@@ -59,11 +79,11 @@ pub(super) struct Log<'a> {
     commit: usize,
     /// The first atom after it.
     first: AtomId,
-    inodes: &'a BTreeMap<Ino, Inode>,
+    inodes: &'a [Inode],
     /// Inodes that an fsync logged, ancestors that came along included.
-    logged: BTreeSet<Ino>,
+    logged: Inodes,
     /// Inodes that may have come along with one.
-    maybe_logged: BTreeSet<Ino>,
+    maybe_logged: Inodes,
     /// What a completed log sync made durable.
     pub(super) durable: Bits,
     /// What is in the log and waits for the next log sync.
@@ -72,45 +92,46 @@ pub(super) struct Log<'a> {
     pub(super) maybe: Bits,
     /// What may be in it and waits.
     maybe_pending: Bits,
-    /// The first atom after the last fsync of an inode.
-    fsynced: BTreeMap<Ino, AtomId>,
-    /// The first atom after a directory may have been logged whole.
-    maybe_whole: BTreeMap<Ino, AtomId>,
+    /// The first atom after the last fsync of an inode, or after the commit.
+    fsynced: Vec<AtomId>,
+    /// The first atom after a directory may have been logged whole, or the first of all.
+    maybe_whole: Vec<AtomId>,
     /// What was or may have been in it, with what that needs: all that this names is in `by_name`.
     reached: Bits,
     /// What has got a name there: all its other names may come as well.
-    by_name: BTreeSet<Ino>,
+    by_name: Inodes,
     /// Where a directory was removed, and that is or may be in it.
-    removed_in: BTreeSet<Ino>,
+    removed_in: Inodes,
 }
 
 impl<'a> Log<'a> {
-    pub(super) fn new(space: &'a Space, commit: usize, inodes: &'a BTreeMap<Ino, Inode>) -> Self {
+    pub(super) fn new(space: &'a Space, commit: usize, inodes: &'a [Inode]) -> Self {
         let bits = Bits::new(space.timeline().atoms.len());
         let first = space.atoms_of(commit).start;
         let [durable, pending, maybe, maybe_pending, reached] = [(); 5].map(|()| bits.clone());
+        let [logged, maybe_logged, by_name, removed_in] = [(); 4].map(|()| Inodes(Bits::new(inodes.len())));
         Self {
             space,
             commit,
             first,
             inodes,
-            logged: BTreeSet::new(),
-            maybe_logged: BTreeSet::new(),
+            logged,
+            maybe_logged,
             durable,
             pending,
             maybe,
             maybe_pending,
-            fsynced: BTreeMap::new(),
-            maybe_whole: BTreeMap::new(),
+            fsynced: vec![first; inodes.len()],
+            maybe_whole: vec![0; inodes.len()],
             reached,
-            by_name: BTreeSet::new(),
-            removed_in: BTreeSet::new(),
+            by_name,
+            removed_in,
         }
     }
 
     /// What concerns `inode`, or with `names` names it, since the commit and before record `at`.
     fn since(&self, inode: Ino, at: usize, names: bool) -> &'a [AtomId] {
-        let Some(inode) = self.inodes.get(&inode) else { return &[] };
+        let Some(inode) = self.inodes.get(inode.0 as usize) else { return &[] };
         let list = if names { &inode.names } else { &inode.atoms };
         let from = list.partition_point(|id| *id < self.first);
         let end = self.space.atoms_of(at).start;
@@ -121,7 +142,7 @@ impl<'a> Log<'a> {
     pub(super) fn changed(&mut self, at: usize) {
         let atoms = self.space.timeline().atoms;
         for id in self.space.atoms_of(at) {
-            if named(&atoms[id]).into_iter().flatten().any(|inode| self.by_name.contains(&inode)) {
+            if named(&atoms[id]).into_iter().flatten().any(|inode| self.by_name.has(inode)) {
                 self.maybe_pending.insert(id);
             }
             let (inode, old_dir) = match atoms[id].piece {
@@ -136,9 +157,8 @@ impl<'a> Log<'a> {
                 }
                 continue;
             }
-            let is_in = |logged: &BTreeSet<Ino>| {
-                logged.contains(&inode) || old_dir.is_some_and(|old_dir| logged.contains(&old_dir))
-            };
+            let is_in =
+                |logged: &Inodes| logged.has(inode) || old_dir.is_some_and(|old_dir| logged.has(old_dir));
             if is_in(&self.logged) {
                 self.add(id);
             } else if is_in(&self.maybe_logged) {
@@ -187,7 +207,7 @@ impl<'a> Log<'a> {
     fn may_log(&mut self, dir: Ino, at: usize) {
         let atoms = self.space.timeline().atoms;
         let end = self.space.atoms_of(at).start;
-        if self.maybe_whole.insert(dir, end) == Some(end) {
+        if std::mem::replace(&mut self.maybe_whole[dir.0 as usize], end) == end {
             return;
         }
         self.maybe_logged.insert(dir);
@@ -210,13 +230,14 @@ impl<'a> Log<'a> {
     /// it was logged whole: otherwise nothing is written for it.
     pub(super) fn fsync(&mut self, at: usize, inode: Ino) {
         let news = self.since(inode, at, false);
-        let has_news_from = |atom: AtomId| news.last().is_some_and(|last| *last >= atom);
-        let fsynced = self.fsynced.insert(inode, self.space.atoms_of(at).start).unwrap_or(self.first);
+        let Some(last) = news.last() else { return };
+        let has_news_from = |atom: AtomId| *last >= atom;
+        let fsynced = std::mem::replace(&mut self.fsynced[inode.0 as usize], self.space.atoms_of(at).start);
         if !has_news_from(fsynced) {
             return;
         }
         self.logged.insert(inode);
-        let has_changed = has_news_from(self.maybe_whole.get(&inode).map_or(fsynced, |whole| fsynced.max(*whole)));
+        let has_changed = has_news_from(self.maybe_whole[inode.0 as usize].max(fsynced));
         let none = Bits::new(self.space.atoms().len());
         let waited = std::mem::replace(&mut self.pending, none);
         let is_file = self.space.records()[at].what == What::SyncFile(inode);
@@ -252,7 +273,7 @@ impl<'a> Log<'a> {
     fn companions(&mut self, at: usize) {
         let (atoms, order) = (self.space.timeline().atoms, self.space.order());
         loop {
-            self.removed_in.clone().into_iter().for_each(|dir| self.may_log(dir, at));
+            self.removed_in.clone().iter().for_each(|dir| self.may_log(dir, at));
             let mut all = self.reached.clone();
             order.add(&mut all, &self.pending);
             order.add(&mut all, &self.maybe_pending);
