@@ -1,5 +1,7 @@
 //! Sets of atoms, one bit each.
 
+use std::ops::Range;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::AtomId;
@@ -124,6 +126,17 @@ impl Bits {
     /// The atoms that `other` has as well, ascending.
     pub(super) fn common<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = AtomId> + 'a {
         ids(self.0.iter().zip(&other.0).map(|(a, b)| a & b))
+    }
+
+    /// The words from the first to the last that is not empty.
+    pub(super) fn words(&self) -> Range<usize> {
+        let first = self.0.iter().position(|word| *word != 0).unwrap_or(0);
+        first..self.0.iter().rposition(|word| *word != 0).map_or(first, |last| last + 1)
+    }
+
+    /// Of these words what `other` has as well, and nothing of the others.
+    pub(super) fn common_words(&self, other: &Self, words: Range<usize>) -> Self {
+        Self(self.0[words.clone()].iter().zip(&other.0[words]).map(|(a, b)| a & b).collect())
     }
 
     /// The atoms that `other` has not, ascending.

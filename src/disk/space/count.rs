@@ -7,6 +7,7 @@
 //! while and says so.
 
 use std::fmt;
+use std::ops::Range;
 
 use hashbrown::HashTable;
 use num_bigint::BigUint;
@@ -77,13 +78,29 @@ pub struct Counter<'a> {
     order: &'a Order,
     /// Atoms that need none, and that none needs.
     alone: Bits,
-    /// The others: nothing connects one of these sets with another.
-    apart: Vec<Bits>,
+    /// The others, in sets of which nothing connects one with another.
+    apart: Vec<Apart>,
     /// The atoms to which none with a smaller number is tied: what is tied goes together, and counts once.
     firsts: Bits,
     /// The order ideals of sets that were counted.
     known: HashTable<(Bits, BigUint)>,
     steps: u32,
+}
+
+/// Atoms that are connected, and with no others.
+#[derive(Debug)]
+struct Apart {
+    set: Bits,
+    /// Where these are in a set of all.
+    words: Range<usize>,
+    /// The order ideals of what was counted of them.
+    known: HashTable<(Bits, BigUint)>,
+}
+
+impl Apart {
+    fn of(set: Bits) -> Self {
+        Self { words: set.words(), set, known: HashTable::new() }
+    }
 }
 
 impl<'a> Counter<'a> {
@@ -101,7 +118,7 @@ impl<'a> Counter<'a> {
         while let Some(first) = left.first() {
             let connected = counter.connected(first, &left);
             left.subtract(&connected);
-            if connected.len() == 1 { alone.insert(first) } else { counter.apart.push(connected) }
+            if connected.len() == 1 { alone.insert(first) } else { counter.apart.push(Apart::of(connected)) }
         }
         Self { alone, ..counter }
     }
@@ -132,27 +149,33 @@ impl<'a> Counter<'a> {
         Ok(self.excluding(intervals, rest)? - self.excluding(whole, rest)?)
     }
 
-    /// The states of a union: what each interval has that no later one has.
+    /// The states of a union: what each interval has that none before it has.
     fn union(&mut self, mut intervals: Vec<Family>) -> Result<BigUint, GaveUp> {
         self.step()?;
         drop_contained(&mut intervals);
+        let before = Before::each(&intervals);
         let mut sum = BigUint::ZERO;
-        while let Some(first) = intervals.pop() {
-            sum += self.ideals(&between(&first))?;
-            let mut common: Vec<Family> = Vec::new();
-            // The nearest first: mostly what lies further away lies within what they have in common.
-            for other in intervals.iter().rev() {
-                let is_within = |known: &Family| {
-                    known.forced.within_either(&first.forced, &other.forced)
-                        && known.allowed.has_all_common(&first.allowed, &other.allowed)
-                };
-                if !common.iter().any(is_within) {
-                    common.extend(intersection(&first, other));
+        for (at, interval) in intervals.iter().enumerate().rev() {
+            sum += self.ideals(&between(interval))?;
+            let Some(nearest) = at.checked_sub(1) else { break };
+            let mut common: Vec<Family> = intersection(interval, &intervals[nearest]).into_iter().collect();
+            if !before[nearest].all_meet_in(interval, &intervals[nearest]) {
+                // The nearest first: mostly what lies further away lies within what they have in common.
+                for other in intervals[..nearest].iter().rev() {
+                    let is_within = |known: &Family| {
+                        known.forced.within_either(&interval.forced, &other.forced)
+                            && known.allowed.has_all_common(&interval.allowed, &other.allowed)
+                    };
+                    if !common.iter().any(is_within) {
+                        common.extend(intersection(interval, other));
+                    }
                 }
             }
-            if !common.is_empty() {
-                sum -= self.union(common)?;
-            }
+            sum -= match common.len() {
+                0 => continue,
+                1 => self.ideals(&between(&common[0]))?,
+                _ => self.union(common)?,
+            };
         }
         Ok(sum)
     }
@@ -161,11 +184,21 @@ impl<'a> Counter<'a> {
     fn ideals(&mut self, part: &Bits) -> Result<BigUint, GaveUp> {
         let mut product = BigUint::from(1_u32) << part.common(&self.alone).count();
         for at in 0..self.apart.len() {
-            if !self.apart[at].is_disjoint(part) {
-                let mut set = self.apart[at].clone();
-                set.intersect(part);
-                product *= self.of_set(set)?;
+            let Apart { set, words, known } = &self.apart[at];
+            let key = set.common_words(part, words.clone());
+            if key.is_empty() {
+                continue;
             }
+            let hash = key.fold(0);
+            if let Some((_, known)) = known.find(hash, |(known, _)| *known == key) {
+                product *= known;
+                continue;
+            }
+            let mut set = set.clone();
+            set.intersect(part);
+            let ideals = self.of_set(set)?;
+            product *= &ideals;
+            self.apart[at].known.insert_unique(hash, (key, ideals), |(key, _)| key.fold(0));
         }
         Ok(product)
     }
@@ -233,6 +266,35 @@ impl<'a> Counter<'a> {
     }
 }
 
+/// What some intervals have.
+#[derive(Clone)]
+struct Before {
+    /// What any of them allows.
+    allowed: Bits,
+    /// What all of them force.
+    forced: Bits,
+}
+
+impl Before {
+    /// Of each interval, and those before it.
+    fn each(intervals: &[Family]) -> Vec<Self> {
+        let mut each: Vec<Self> = Vec::with_capacity(intervals.len());
+        for Family { allowed, forced } in intervals {
+            let mut so_far = each.last().cloned().unwrap_or(Self { allowed: allowed.clone(), forced: forced.clone() });
+            so_far.allowed.union(allowed);
+            so_far.forced.intersect(forced);
+            each.push(so_far);
+        }
+        each
+    }
+
+    /// Whether all that any of these has in common with an interval `nearest` has too, plain to see.
+    fn all_meet_in(&self, interval: &Family, nearest: &Family) -> bool {
+        nearest.forced.within_either(&interval.forced, &self.forced)
+            && nearest.allowed.has_all_common(&interval.allowed, &self.allowed)
+    }
+}
+
 /// The states that two intervals have in common.
 fn intersection(a: &Family, b: &Family) -> Option<Family> {
     let mut common = a.clone();
@@ -242,10 +304,14 @@ fn intersection(a: &Family, b: &Family) -> Option<Family> {
 }
 
 /// Drops the intervals that lie within others.
-pub(super) fn drop_contained(intervals: &mut Vec<Family>) {
+fn drop_contained(intervals: &mut Vec<Family>) {
     let within = |a: &Family, b: &Family| b.forced.within(&a.forced) && a.allowed.within(&b.allowed);
     let mut kept: Vec<Family> = Vec::with_capacity(intervals.len());
     for interval in intervals.drain(..) {
+        // Mostly it has all that the one before it has.
+        if kept.last().is_some_and(|last| within(last, &interval)) {
+            kept.pop();
+        }
         if !kept.iter().any(|other| within(&interval, other)) {
             kept.retain(|other| !within(other, &interval));
             kept.push(interval);

@@ -157,8 +157,7 @@ impl<'a> Log<'a> {
                 }
                 continue;
             }
-            let is_in =
-                |logged: &Inodes| logged.has(inode) || old_dir.is_some_and(|old_dir| logged.has(old_dir));
+            let is_in = |logged: &Inodes| logged.has(inode) || old_dir.is_some_and(|old_dir| logged.has(old_dir));
             if is_in(&self.logged) {
                 self.add(id);
             } else if is_in(&self.maybe_logged) {
