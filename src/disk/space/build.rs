@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::hash::{content_hash, name_hash, sector_hash};
-use super::{Atom, AtomId, Bits, DirTable, EntryTable, FileTable, NodeTable, Piece, STALE_BYTE, Space, Value};
+use super::{Atom, AtomId, Bits, DirTable, EntryTable, FileTable, Needs, NodeTable, Piece, STALE_BYTE, Space, Value};
 use crate::disk::effect::{BLOCK_BYTES, Effect, Record, SECTOR_BYTES, SectorWrite, What};
 use crate::disk::model::{PersistenceModel, Preds};
 use crate::disk::tree::{Ino, Node, Tree};
@@ -22,7 +22,7 @@ impl Space {
             records: log.clone(),
             atoms: Vec::new(),
             starts: Vec::new(),
-            preds: Vec::new(),
+            preds: Needs::default(),
             tied: Vec::new(),
             failed: Bits::default(),
             nodes: Vec::new(),
@@ -49,17 +49,14 @@ impl Space {
         model.order(space.timeline(), &mut preds);
         let before = |(id, preds): (usize, &Vec<AtomId>)| preds.iter().all(|pred| *pred < id);
         debug_assert!(preds.iter().enumerate().all(before), "an atom needs none that comes later");
-        space.preds = preds
-            .into_iter()
-            .map(|mut p| {
-                p.sort_unstable();
-                p.dedup();
-                p.into_boxed_slice()
-            })
-            .collect();
+        for preds in &mut preds {
+            preds.sort_unstable();
+            preds.dedup();
+            space.preds.push(preds);
+        }
         let atoms = space.atoms.len();
         for (ino, node) in space.nodes.iter_mut().enumerate() {
-            match node {
+            match unshared(node) {
                 NodeTable::File(file) if file.len.is_empty() && file.sectors.is_empty() => {
                     file.constant = Some(content_hash(&file.base));
                 }
@@ -80,9 +77,9 @@ impl Space {
     fn slot(&mut self, ino: Ino) -> &mut NodeTable {
         let at = ino.0 as usize;
         if self.nodes.len() <= at {
-            self.nodes.resize_with(at + 1, NodeTable::default);
+            self.nodes.resize_with(at + 1, Arc::default);
         }
-        &mut self.nodes[at]
+        unshared(&mut self.nodes[at])
     }
 
     fn file_mut(&mut self, ino: Ino) -> &mut FileTable {
@@ -375,6 +372,11 @@ impl Builder<'_> {
         let file = self.space.file_mut(inode);
         file.sectors.entry(sector).or_default().push((id, Value::Sector(bytes, hash)));
     }
+}
+
+/// A node of a space that is being built: nobody shares it yet.
+fn unshared(node: &mut Arc<NodeTable>) -> &mut NodeTable {
+    Arc::get_mut(node).unwrap_or_else(|| unreachable!("it is shared before it is built"))
 }
 
 fn stale_sector() -> Bytes {

@@ -63,7 +63,6 @@ impl Space {
         let records = first.records.len() as u32;
         let restart = Atom { record: records, piece: Piece::Name { dir: ROOT, before: None, after: None } };
         let later = second.atoms.iter().map(|a| Atom { record: a.record + records, piece: a.piece });
-        let shifted = |preds: &[AtomId]| preds.iter().map(|p| p + shift).collect::<Box<[AtomId]>>();
         let nodes = (0..first.nodes.len().max(second.nodes.len())).map(|at| node(first, second, Ino(at as u32), shift));
         let of_second = second.starts.iter().map(|at| if *at == 0 { layers.first } else { at + shift });
         let starts = first.starts.iter().copied().chain(of_second);
@@ -73,13 +72,7 @@ impl Space {
             atoms: first.atoms.iter().cloned().chain([restart]).chain(later).collect(),
             // The restart comes with the first record of the second.
             starts: starts.collect(),
-            preds: first
-                .preds
-                .iter()
-                .cloned()
-                .chain([Box::default()])
-                .chain(second.preds.iter().map(|p| shifted(p)))
-                .collect(),
+            preds: first.preds.layered(&second.preds),
             tied: first
                 .tied
                 .iter()
@@ -103,15 +96,27 @@ fn shifted(versions: &[(AtomId, Value)], shift: usize) -> impl Iterator<Item = (
     versions.iter().map(move |(id, value)| (id + shift, value.clone()))
 }
 
-fn node(first: &Space, second: &Space, ino: Ino, shift: usize) -> NodeTable {
+/// A node of both. What the second does not change is the first's, and shared.
+fn node(first: &Space, second: &Space, ino: Ino, shift: usize) -> Arc<NodeTable> {
+    let of_first = first.nodes.get(ino.0 as usize);
+    let is_changed = match second.node(ino) {
+        Some(NodeTable::File(file)) => !(file.len.is_empty() && file.sectors.is_empty()),
+        Some(NodeTable::Dir(entries)) => entries.iter().any(|entry| !entry.versions.is_empty()),
+        Some(NodeTable::Unused) | None => false,
+    };
+    if let Some(of_first) = of_first.filter(|node| !is_changed && !matches!(***node, NodeTable::Unused)) {
+        return of_first.clone();
+    }
     match (first.file(ino), second.file(ino)) {
         (None, None) => {}
-        (of_first, of_second) => return NodeTable::File(Box::new(file(of_first, of_second, second, ino, shift))),
+        (of_first, of_second) => {
+            return Arc::new(NodeTable::File(Box::new(file(of_first, of_second, second, ino, shift))));
+        }
     }
-    match (first.dir(ino), second.dir(ino)) {
+    Arc::new(match (first.dir(ino), second.dir(ino)) {
         (None, None) => NodeTable::Unused,
         (of_first, of_second) => NodeTable::Dir(dir(of_first, of_second, shift)),
-    }
+    })
 }
 
 fn dir(first: Option<&DirTable>, second: Option<&DirTable>, shift: usize) -> DirTable {

@@ -15,6 +15,7 @@ mod count;
 mod find;
 mod hash;
 mod layer;
+mod needs;
 mod path;
 mod region;
 mod sight;
@@ -38,6 +39,7 @@ pub use count::{Count, Counter};
 pub(crate) use hash::mix_wide;
 use hash::sector_hash;
 pub use layer::Layers;
+use needs::Needs;
 pub use region::{Order, Region};
 pub use sight::Sight;
 pub use view::{TreeHasher, View};
@@ -108,13 +110,13 @@ pub struct Space {
     /// The first atom of each record, or the next if it has none; behind them, how many atoms there are.
     starts: Vec<AtomId>,
     /// What each atom depends on: same-object order and the model's. Always smaller numbers.
-    preds: Vec<Box<[AtomId]>>,
+    preds: Needs,
     /// The first sector of an atom's block, where the model keeps blocks whole.
     tied: Vec<Option<AtomId>>,
     /// Bytes and growths that a failed sync marked clean.
     failed: Bits,
     /// By inode number, dense: inode numbers are handed out one after another.
-    nodes: Vec<NodeTable>,
+    nodes: Vec<Arc<NodeTable>>,
     /// The files that differ from state to state.
     undecided: Vec<Ino>,
     /// The atoms that are not a length which only a write that is cut may leave.
@@ -136,15 +138,19 @@ enum NodeTable {
 }
 
 impl Space {
+    fn node(&self, ino: Ino) -> Option<&NodeTable> {
+        self.nodes.get(ino.0 as usize).map(|node| &**node)
+    }
+
     fn file(&self, ino: Ino) -> Option<&FileTable> {
-        match self.nodes.get(ino.0 as usize) {
+        match self.node(ino) {
             Some(NodeTable::File(file)) => Some(file),
             _ => None,
         }
     }
 
     fn dir(&self, ino: Ino) -> Option<&DirTable> {
-        match self.nodes.get(ino.0 as usize) {
+        match self.node(ino) {
             Some(NodeTable::Dir(dir)) => Some(dir),
             _ => None,
         }
@@ -172,7 +178,7 @@ impl Space {
 
     /// What an atom depends on.
     pub fn preds(&self, id: AtomId) -> &[AtomId] {
-        &self.preds[id]
+        self.preds.of(id)
     }
 
     /// The atom with which this one persists, or not: where the model keeps blocks whole.
@@ -232,7 +238,7 @@ impl Space {
         // Dependencies have smaller numbers, so one pass from the end is enough; ties go both ways.
         for id in (0..self.atoms.len()).rev() {
             if bits.contains(id) {
-                self.preds[id].iter().for_each(|p| bits.insert(*p));
+                self.preds(id).iter().for_each(|p| bits.insert(*p));
                 if let Some(first) = self.tied[id] {
                     bits.insert(first);
                 }
@@ -247,7 +253,7 @@ impl Space {
 
     /// Whether `bits` is closed under the order.
     pub fn is_closed(&self, bits: &Bits) -> bool {
-        bits.iter().all(|id| self.preds[id].iter().all(|p| bits.contains(*p)))
+        bits.iter().all(|id| self.preds(id).iter().all(|p| bits.contains(*p)))
     }
 
     /// The state in which `survivors` survived.

@@ -44,7 +44,7 @@ impl Order {
             let before = space.tied.iter().any(Option::is_some).then(|| below.clone());
             for id in 0..atoms {
                 let mut needed = std::mem::take(&mut below[id]);
-                space.preds[id].iter().for_each(|pred| needed.union(&below[*pred]));
+                space.preds(id).iter().for_each(|pred| needed.union(&below[*pred]));
                 if let Some(first) = space.tied[id] {
                     needed.union(&below[first]);
                     below[first].union(&needed);

@@ -1,6 +1,5 @@
 //! One crash state, looked at without being built.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -170,20 +169,23 @@ impl<'a> View<'a> {
             if nodes[at].is_some() {
                 continue;
             }
-            let node = match &self.space.nodes[at] {
+            let node = &*self.space.nodes[at];
+            let is_constant = match node {
                 NodeTable::Dir(entries) => {
-                    let entries = entries.iter().filter_map(|e| Some((e.name.clone(), self.value_of(e)?)));
-                    let entries: BTreeMap<Arc<str>, Ino> = entries.collect();
-                    stack.extend(entries.values());
-                    Arc::new(Node::Dir(entries))
+                    stack.extend(entries.iter().filter_map(|e| self.value_of(e)));
+                    entries.iter().all(|e| e.versions.is_empty())
                 }
-                NodeTable::File(file) => {
-                    let shared = self.space.base.node(ino).filter(|_| file.constant.is_some());
-                    shared.cloned().unwrap_or_else(|| Arc::new(Node::File(self.content(ino))))
-                }
+                NodeTable::File(file) => file.constant.is_some(),
                 NodeTable::Unused => continue,
             };
-            nodes[at] = Some(node);
+            let new = || match node {
+                NodeTable::Dir(entries) => {
+                    Node::Dir(entries.iter().filter_map(|e| Some((e.name.clone(), self.value_of(e)?))).collect())
+                }
+                NodeTable::File(_) | NodeTable::Unused => Node::File(self.content(ino)),
+            };
+            let shared = self.space.base.node(ino).filter(|_| is_constant);
+            nodes[at] = Some(shared.cloned().unwrap_or_else(|| Arc::new(new())));
         }
         Tree::from_nodes(nodes)
     }

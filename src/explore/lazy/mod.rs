@@ -29,7 +29,7 @@ use super::replay::{self, Crash};
 use super::{FailedSync, Finding, Run, Setting, Subject, minimise};
 use crate::disk::SimFs;
 use crate::disk::crash::Loss;
-use crate::disk::effect;
+use crate::disk::effect::{self, Cut};
 use crate::disk::model::Family;
 use crate::disk::space::{Count, Space, View};
 use judge::{Judge, Verdicts};
@@ -133,21 +133,23 @@ pub fn prove<S: Subject>(
 ) -> Result<Proof<S::Probe>, NoProof> {
     let own = Stage::of(run, setting);
     let library = Arc::new(own.space.library());
-    let (recoveries, mut recovery_executions) =
-        recovery::stages(subject, &own, setting, &library, limits.recoveries, &mut Trie::default())
-            .ok_or(NoProof::TooMany)?;
-    let restarts: Vec<Stage> =
-        restart_points(run, setting).par_iter().map(|cut| Stage::of(&run.restarted(subject, *cut), setting)).collect();
+    let ways = |run: &Stage| recovery::stages(subject, run, setting, &library, limits.recoveries, &mut Trie::default());
     let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
-    let failed = syncs.par_iter().filter_map(|sync| Some(Stage::of(&run.failing(subject, *sync)?, setting)));
-    let failed: Vec<Stage> = failed.collect();
+    let restarted = |cut: &Cut| Stage::of(&run.restarted(subject, *cut), setting);
+    let failing = |sync: &FailedSync| Some(Stage::of(&run.failing(subject, *sync)?, setting));
+    let (recoveries, (restarts, failed)): (_, (Vec<Stage>, Vec<Stage>)) = rayon::join(
+        || ways(&own),
+        || {
+            let restarts = restart_points(run, setting).par_iter().map(restarted).collect();
+            (restarts, syncs.par_iter().filter_map(failing).collect())
+        },
+    );
+    let (recoveries, mut recovery_executions) = recoveries.ok_or(NoProof::TooMany)?;
     let others = restarts.len() + failed.len();
     let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).chain(failed).collect();
     let (first, others) = stages.split_at(stages.len() - others);
     let few = (first.len() - 1) * others.len() < limits.later_recoveries;
-    let later =
-        |run: &Stage| recovery::stages(subject, run, setting, &library, limits.recoveries, &mut Trie::default());
-    let later: Option<Vec<_>> = if few { others.par_iter().map(later).collect() } else { None };
+    let later: Option<Vec<_>> = if few { others.par_iter().map(ways).collect() } else { None };
     let recovers_always = later.is_some();
     for (later, executions) in later.into_iter().flatten() {
         recovery_executions += executions;
@@ -201,7 +203,7 @@ fn told<S: Subject>(
 }
 
 /// Where the process may crash before it is restarted: everywhere.
-fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<effect::Cut> {
+fn restart_points(run: &Run, setting: Setting<'_>) -> Vec<Cut> {
     if setting.loss == Loss::ProcessCrash || run.restarted_at.is_some() {
         return Vec::new();
     }
