@@ -128,6 +128,29 @@ impl Bits {
         ids(self.0.iter().zip(&other.0).map(|(a, b)| a & b))
     }
 
+    /// The atoms of `mask` that either this or `other` has, and not both, ascending.
+    pub(super) fn changes<'a>(&'a self, other: &'a Self, mask: &'a Self) -> impl Iterator<Item = AtomId> + 'a {
+        ids(self.0.iter().zip(&other.0).zip(&mask.0).map(|((a, b), m)| (a ^ b) & m))
+    }
+
+    /// The longest ranges of which the set has all, ascending.
+    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = self.next(at, 0)?;
+            at = self.next(start, u64::MAX).unwrap_or(self.0.len() * 64);
+            Some(start..at)
+        })
+    }
+
+    /// The first bit that is set, from that one on, where the words are `flip`ped.
+    fn next(&self, from: usize, flip: u64) -> Option<usize> {
+        let words = self.0.iter().map(|word| word ^ flip).enumerate().skip(from / 64);
+        let mut rest =
+            words.map(|(at, word)| (at, if at == from / 64 { word >> (from % 64) << (from % 64) } else { word }));
+        rest.find_map(|(at, word)| (word != 0).then(|| at * 64 + word.trailing_zeros() as usize))
+    }
+
     /// The words from the first to the last that is not empty.
     pub(super) fn words(&self) -> Range<usize> {
         let first = self.0.iter().position(|word| *word != 0).unwrap_or(0);
@@ -154,4 +177,29 @@ fn ids(words: impl Iterator<Item = u64>) -> impl Iterator<Item = AtomId> {
             Some(i * 64 + bit)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_what_is_set() {
+        for set in [vec![], vec![0], vec![63, 64, 65, 127], vec![1, 2, 5, 128, 129, 191], (0..192).collect()] {
+            let mut bits = Bits::new(192);
+            set.iter().for_each(|id| bits.insert(*id));
+            assert_eq!(bits.runs().flatten().collect::<Vec<_>>(), set);
+            assert!(bits.runs().all(|run| run.end == 192 || !bits.contains(run.end)));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_gone() {
+        for end in [0, 1, 63, 64, 65, 128] {
+            let mut bits = Bits::new(128);
+            (0..128).for_each(|id| bits.insert(id));
+            bits.truncate(end);
+            assert_eq!(bits.len(), end);
+        }
+    }
 }

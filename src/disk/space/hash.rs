@@ -3,6 +3,8 @@
 //! Not cryptographic: nobody chooses contents to collide. A sector is hashed once, when the space is laid out; hashes of
 //! contents and trees are put together from those.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 
 use crate::disk::effect::SECTOR_BYTES;
@@ -21,6 +23,18 @@ pub(crate) fn mix_wide(name: u64, child: u128) -> u128 {
     let a = mix(mix(name, low), high);
     let b = mix(mix(low ^ 0x5851_F42D_4C95_7F2D, high), name);
     u128::from(a) << 64 | u128::from(b)
+}
+
+/// Goes on with the hash of a list, by its next word.
+pub(super) fn roll(list: u128, next: u64) -> u128 {
+    let hash = (list ^ u128::from(next)).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    hash ^ hash >> 64
+}
+
+/// What a number adds to the hash of a set.
+pub(crate) fn weight(number: u64) -> u128 {
+    static WEIGHTS: LazyLock<Vec<u128>> = LazyLock::new(|| (0..4096).map(|number| mix_wide(number, 1)).collect());
+    WEIGHTS.get(number as usize).copied().unwrap_or_else(|| mix_wide(number, 1))
 }
 
 pub(super) fn name_hash(name: &str) -> u64 {

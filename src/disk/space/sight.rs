@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::ask::sector_value;
-use super::hash::{mix, mix_wide};
+use super::hash::{mix, mix_wide, roll, weight};
 use super::{Ask, AtomId, Bits, EntryTable, Space, Value};
 use crate::disk::effect::SECTOR_BYTES;
 use crate::disk::tree::{Ino, ROOT};
@@ -26,6 +26,8 @@ pub struct Sight {
     names: Vec<u64>,
     /// The inodes, by their names.
     inodes: Vec<Ino>,
+    /// By inode, its name if it has one.
+    inode_names: Vec<Option<u32>>,
     /// The entries that were seen on a path.
     entries: BTreeSet<(Ino, usize)>,
 }
@@ -34,7 +36,7 @@ impl Space {
     /// What the space has of `asks`, which name each inode by the order in which those before tell of it. `None` if one
     /// names an inode of which none does.
     pub fn sight(&self, asks: &[Ask<u32>]) -> Option<Sight> {
-        let mut sight = Sight::new(self.atoms.len());
+        let mut sight = Sight::new(self);
         for ask in asks {
             let inode = *sight.inodes.get(ask.about() as usize)?;
             sight.see(self, &ask.of(inode));
@@ -44,11 +46,10 @@ impl Space {
 
     /// Names the inodes that `asks` are about by the order in which those before tell of them. With what it has of them.
     pub fn named(&self, asks: &[Ask<Ino>]) -> Option<(Vec<Ask<u32>>, Sight)> {
-        let mut sight = Sight::new(self.atoms.len());
+        let mut sight = Sight::new(self);
         let mut named = Vec::with_capacity(asks.len());
         for ask in asks {
-            let name = sight.inodes.iter().position(|inode| *inode == ask.about())?;
-            named.push(ask.of(name as u32));
+            named.push(ask.of((*sight.inode_names.get(ask.about().0 as usize)?)?));
             sight.see(self, ask);
         }
         Some((named, sight))
@@ -56,16 +57,20 @@ impl Space {
 }
 
 impl Sight {
-    /// Of a space of so many atoms, of which nothing was seen.
-    fn new(atoms: usize) -> Self {
-        Self {
+    /// Of a space of which nothing was seen.
+    fn new(space: &Space) -> Self {
+        let atoms = space.atoms.len();
+        let mut sight = Self {
             values: 0,
             atoms: Vec::new(),
             seen: Bits::new(atoms),
             names: vec![0; atoms],
-            inodes: vec![ROOT],
+            inodes: Vec::new(),
+            inode_names: vec![None; space.nodes.len()],
             entries: BTreeSet::new(),
-        }
+        };
+        sight.name(ROOT);
+        sight
     }
 
     /// These questions, with the inodes that they name.
@@ -81,16 +86,24 @@ impl Sight {
     /// A hash of the values, and of which atoms bring which.
     pub fn outline(&self, space: &Space) -> u128 {
         let order = space.order();
-        let hashes: Vec<u128> = (0..self.atoms.len() as u64).map(|name| mix_wide(name, 1)).collect();
-        self.atoms.iter().fold(self.values, |sum, id| {
-            let below = order.below[*id].common(&self.seen).map(|below| hashes[self.names[below] as usize]);
+        let weight = |id: AtomId| weight(self.names[id]);
+        let (mut sum, mut before, mut brought) = (self.values, &Bits::new(self.names.len()), 0_u128);
+        for id in &self.atoms {
+            // Neighbours are brought by nearly the same.
+            let below = &order.below[*id];
+            for changed in below.changes(before, &self.seen) {
+                let by = weight(changed);
+                brought = if below.contains(changed) { brought.wrapping_add(by) } else { brought.wrapping_sub(by) };
+            }
+            before = below;
             // In no order: that of the numbers may be another elsewhere.
-            mix_wide(sum as u64, sum.wrapping_add(below.fold(0, u128::wrapping_add)))
-        })
+            sum = mix_wide(sum as u64, sum.wrapping_add(brought));
+        }
+        sum
     }
 
     fn push(&mut self, value: u64) {
-        self.values = mix_wide(value, self.values);
+        self.values = roll(self.values, value);
     }
 
     fn see(&mut self, space: &Space, ask: &Ask<Ino>) {
@@ -120,7 +133,7 @@ impl Sight {
             Ask::Sector { file, sector, .. } => self.sector(space, *file, *sector),
             Ask::Is { file, len_bytes, .. } => {
                 self.len(space, *file);
-                (0..len_bytes.div_ceil(SECTOR_BYTES)).for_each(|sector| self.sector(space, *file, sector));
+                self.sectors(space, *file, len_bytes.div_ceil(SECTOR_BYTES));
             }
         }
     }
@@ -141,6 +154,19 @@ impl Sight {
         let Some(file) = space.file(file) else { return };
         self.push(file.base_hashes.get(&sector).map_or(0, |hash| sector_value(*hash)));
         self.versions(space, file.sectors.get(&sector).map_or(&[][..], Vec::as_slice));
+    }
+
+    /// The first so many sectors: those that there is anything of.
+    fn sectors(&mut self, space: &Space, file: Ino, end: u64) {
+        let Some(file) = space.file(file) else { return };
+        for (sector, hash) in file.base_hashes.range(..end) {
+            self.push(*sector);
+            self.push(sector_value(*hash));
+        }
+        for (sector, versions) in file.sectors.range(..end) {
+            self.push(*sector);
+            self.versions(space, versions);
+        }
     }
 
     fn versions(&mut self, space: &Space, versions: &[(AtomId, Value)]) {
@@ -165,10 +191,15 @@ impl Sight {
     /// The name of an inode, with its kind; 0 for none.
     fn inode(&mut self, space: &Space, inode: Option<Ino>) -> u64 {
         let Some(inode) = inode else { return 0 };
-        let name = self.inodes.iter().position(|known| *known == inode).unwrap_or_else(|| {
-            self.inodes.push(inode);
-            self.inodes.len() - 1
-        });
-        2 * name as u64 + 1 + u64::from(space.kind(inode) == FileKind::Dir)
+        let name = self.inode_names[inode.0 as usize].unwrap_or_else(|| self.name(inode));
+        2 * u64::from(name) + 1 + u64::from(space.kind(inode) == FileKind::Dir)
+    }
+
+    /// Gives an inode the next name.
+    fn name(&mut self, inode: Ino) -> u32 {
+        let name = self.inodes.len() as u32;
+        self.inode_names[inode.0 as usize] = Some(name);
+        self.inodes.push(inode);
+        name
     }
 }

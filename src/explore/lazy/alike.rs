@@ -61,6 +61,8 @@ impl<T> Alike<T> {
 /// A hash of all that a walk depends on that sees no more than this.
 fn outline(ground: &Ground<'_>, sight: &Sight) -> u128 {
     let mut intervals = ground.outlines(sight.atoms());
+    // Neighbours are alike, as a rule.
+    intervals.dedup();
     intervals.sort_unstable();
     intervals.dedup();
     intervals

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::trie::{At, Met, Trie};
 use crate::disk::model::Family;
-use crate::disk::space::{Ask, AtomId, Bits, Branching, Region, Reply, Space, View, mix_wide};
+use crate::disk::space::{Ask, AtomId, Bits, Branching, Region, Reply, Space, View, weight};
 use crate::disk::tree::Ino;
 
 /// What is walked over.
@@ -113,16 +113,29 @@ impl Classes {
 impl Ground<'_> {
     /// Of each interval a hash of which of these atoms it allows and forces.
     pub(super) fn outlines(&self, atoms: &[AtomId]) -> Vec<u128> {
-        let mut outlines = vec![0_u128; self.intervals.len()];
+        // What each interval has that the one before it has not.
+        let mut changes = vec![0_u128; self.intervals.len() + 1];
+        let mut add = |set: &Bits, weight: u128| {
+            for run in set.runs() {
+                changes[run.start] = changes[run.start].wrapping_add(weight);
+                let end = run.end.min(self.intervals.len());
+                changes[end] = changes[end].wrapping_sub(weight);
+            }
+        };
         let named: Vec<(u64, &(Bits, Bits))> = (0..).zip(atoms.iter().map(|id| &self.columns.0[*id])).collect();
         // Neighbours are alike, as a rule: the sectors of one write.
         for alike in named.chunk_by(|(_, one), (_, next)| one == next) {
-            let sum = |kind| alike.iter().map(|(name, _)| mix_wide(*name, kind)).fold(0, u128::wrapping_add);
-            let ((_, (allowed, forced)), may, must) = (alike[0], sum(1), sum(2));
-            allowed.iter().for_each(|at| outlines[at] = outlines[at].wrapping_add(may));
-            forced.iter().for_each(|at| outlines[at] = outlines[at].wrapping_add(must));
+            let sum = |of| alike.iter().map(|(name, _)| weight(2 * name + of)).fold(0, u128::wrapping_add);
+            let (_, (allowed, forced)) = alike[0];
+            add(allowed, sum(0));
+            add(forced, sum(1));
         }
-        self.of.iter().map(|at| outlines[*at as usize]).collect()
+        let mut sum = 0_u128;
+        for outline in &mut changes {
+            sum = sum.wrapping_add(*outline);
+            *outline = sum;
+        }
+        self.of.iter().map(|at| changes[*at as usize]).collect()
     }
 
     /// A state of a part that meets any interval.
