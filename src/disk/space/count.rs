@@ -52,7 +52,7 @@ struct GaveUp;
 impl Space {
     /// How many crash states the intervals have in a region, each counted once.
     pub fn count(&self, region: &Region, intervals: &[Family]) -> Count {
-        Counter::of(self).count(region, intervals)
+        Counter::of(self).count(region, intervals.iter())
     }
 }
 
@@ -124,13 +124,13 @@ impl<'a> Counter<'a> {
     }
 
     /// How many crash states the intervals have in a region, each counted once.
-    pub fn count(&mut self, region: &Region, intervals: &[Family]) -> Count {
-        let met: Vec<Family> = intervals.iter().filter(|i| region.meets(i)).map(|i| region.clip(i)).collect();
+    pub fn count<'b>(&mut self, region: &Region, intervals: impl Iterator<Item = &'b Family> + Clone) -> Count {
+        let met = || intervals.clone().filter(|i| region.meets(i)).map(|i| region.clip(i));
         self.steps = 0;
-        match self.excluding(met.clone(), &region.never) {
+        match self.excluding(met().collect(), &region.never) {
             Ok(states) => Count { states, is_exact: true },
             Err(GaveUp) => {
-                let most = met.iter().map(|i| BigUint::from(1_u32) << between(i).len()).sum();
+                let most = met().map(|i| BigUint::from(1_u32) << between(&i).len()).sum();
                 Count { states: most, is_exact: false }
             }
         }

@@ -170,11 +170,12 @@ impl Stage {
     pub(super) fn count(&self) -> Count {
         let (mut sum, mut counter) = (Count::default(), Counter::of(&self.space));
         for under in &self.regions {
-            let mut by_marks: BTreeMap<usize, Vec<Family>> = BTreeMap::new();
+            let mut by_marks: BTreeMap<usize, Vec<&Family>> = BTreeMap::new();
             for at in under.met.iter().map(|at| *at as usize) {
-                by_marks.entry(self.places[at].marks).or_default().push(self.intervals[at].clone());
+                by_marks.entry(self.places[at].marks).or_default().push(&self.intervals[at]);
             }
-            by_marks.into_values().for_each(|intervals| sum += counter.count(&under.region, &intervals));
+            let counts = by_marks.values().map(|intervals| counter.count(&under.region, intervals.iter().copied()));
+            counts.for_each(|count| sum += count);
         }
         sum
     }
