@@ -5,7 +5,7 @@ use num_bigint::BigUint;
 use pullplug::check::contents::Contents;
 use pullplug::disk::SimFs;
 use pullplug::disk::crash::Loss;
-use pullplug::disk::model::{Btrfs, Ext4Ordered, PersistenceModel, Posix};
+use pullplug::disk::model::{Btrfs, Ext4Ordered, Ext4Writeback, PersistenceModel, Posix};
 use pullplug::env::run_now;
 use pullplug::explore::lazy::{Limits, NoProof, Proof, prove};
 use pullplug::explore::replay::Crash;
@@ -186,6 +186,19 @@ fn ten_repositories_of_a_registry_cost_ten_times_what_one_does() {
         assert!(ten.executions <= 12 * one.executions, "{strategy}: {} {}", one.executions, ten.executions);
         assert!(ten.crash_states.states > one.crash_states.states * 10_u32, "{strategy}");
     }
+}
+
+/// What is removed may hold anything until that is durable, sector by sector. Who compares digests learns whether it is what
+/// it was, and no more.
+#[test]
+fn blocks_of_what_is_removed_do_not_multiply() {
+    let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[40_000]));
+    let subject = RegistrySubject::new("distribution-2.8", Workload::named("gc", &first, &second).unwrap()).unwrap();
+    let run = Run::of(&subject).unwrap();
+    let budget = Budget { states: 0, recovery_states: 0, restart_states: 0 };
+    let setting = Setting { model: &Ext4Writeback, loss: Loss::PowerCut, seed: 1, budget };
+    let proof = prove(&subject, &run, setting, Limits { executions: 200, ..Limits::default() }).unwrap();
+    assert!(proof.crash_states.states > BigUint::from(2_u32).pow(40_000 / 512), "{}", proof.crash_states);
 }
 
 /// A file is written, synced and answered for. Who is told that the sync has failed asks again, or refuses.
