@@ -1,13 +1,14 @@
 //! `pullplug compare`: strategies × workloads × models, as a matrix.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
 
 use super::args::CompareArgs;
 use super::cell::{Images, Scene, document};
 use super::error::CliError;
 use super::{exit, explore};
-use crate::disk::model;
-use crate::report::{Document, STRONG, counterexample, matrix};
+use crate::disk::model::{self, PersistenceModel};
+use crate::report::{Cell, Document, STRONG, counterexample, matrix};
 use crate::{strategy, workload};
 
 /// Runs the command.
@@ -16,17 +17,25 @@ pub fn run(args: CompareArgs) -> Result<u8, CliError> {
     let images = Images::new(&args.explore.input)?;
     let strategies = picked(strategy::NAMES, &args.strategies);
     let workloads = picked(workload::NAMES, &args.workloads);
-    let models = picked(model::ALL.map(|m| m.name()), &args.models);
+    let models: Vec<&dyn PersistenceModel> =
+        picked(model::ALL.map(|m| m.name()), &args.models).into_iter().filter_map(model::named).collect();
     let progress = progress(strategies.len() * workloads.len() * models.len());
     let mut cells = Vec::new();
     for strategy in &strategies {
         for workload in &workloads {
+            progress.set_message(format!("{strategy} {workload}"));
             let scene = Scene::new(strategy, workload, &images)?;
-            for model in models.iter().filter_map(|name| model::named(name)) {
-                progress.set_message(format!("{strategy} {workload} {}", model.name()));
-                cells.push(scene.explore(model, &args.explore)?);
+            let explore = |model: &&dyn PersistenceModel| {
+                let cell = scene.explore(*model, &args.explore);
                 progress.inc(1);
-            }
+                cell
+            };
+            // A cell that is timed has the machine to itself.
+            let explored: Result<Vec<Cell>, CliError> = match args.explore.timings {
+                true => models.iter().map(explore).collect(),
+                false => models.par_iter().map(explore).collect(),
+            };
+            cells.extend(explored?);
         }
     }
     progress.finish_and_clear();
