@@ -56,7 +56,7 @@ impl Space {
         }
         let atoms = space.atoms.len();
         for (ino, node) in space.nodes.iter_mut().enumerate() {
-            match unshared(node) {
+            match NodeTable::unshared(node) {
                 NodeTable::File(file) if file.len.is_empty() && file.sectors.is_empty() => {
                     file.constant = Some(content_hash(&file.base));
                 }
@@ -79,7 +79,7 @@ impl Space {
         if self.nodes.len() <= at {
             self.nodes.resize_with(at + 1, Arc::default);
         }
-        unshared(&mut self.nodes[at])
+        NodeTable::unshared(&mut self.nodes[at])
     }
 
     fn file_mut(&mut self, ino: Ino) -> &mut FileTable {
@@ -372,11 +372,6 @@ impl Builder<'_> {
         let file = self.space.file_mut(inode);
         file.sectors.entry(sector).or_default().push((id, Value::Sector(bytes, hash)));
     }
-}
-
-/// A node of a space that is being built: nobody shares it yet.
-fn unshared(node: &mut Arc<NodeTable>) -> &mut NodeTable {
-    Arc::get_mut(node).unwrap_or_else(|| unreachable!("it is shared before it is built"))
 }
 
 fn stale_sector() -> Bytes {

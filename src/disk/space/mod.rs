@@ -137,6 +137,13 @@ enum NodeTable {
     Dir(DirTable),
 }
 
+impl NodeTable {
+    /// A node of a space that is being built: nobody shares it yet.
+    fn unshared(node: &mut Arc<Self>) -> &mut Self {
+        Arc::get_mut(node).unwrap_or_else(|| unreachable!("it is shared before it is built"))
+    }
+}
+
 impl Space {
     fn node(&self, ino: Ino) -> Option<&NodeTable> {
         self.nodes.get(ino.0 as usize).map(|node| &**node)
