@@ -192,6 +192,7 @@ fn what_random_calls_seldom_do() {
         "create d/a; append a 9 A; fsync a; link a e/a; rename d/b e/a; fsync a",
         "create d/a; mkdir e/f; append d/b 1 B; fsync d/b; rename d/b e/f/b; rename e/f f; fsync a; write a 0 1 A; fsync a",
         "create e/a; fsync e/a; rmdir d/f; create d/a; fsync d; rename e/a d/a; fsync d/b; write a 0 1 A; fsync a",
+        "create b; mkdir d/f; link a d/f/a; rename d/f e/f; fsync a",
     ] {
         compare(&played(script), &Tally::default()).unwrap();
     }

@@ -172,4 +172,10 @@ pub(super) const CASES: &[Litmus] = &[
         setup: "mkdir w; create a; create b; create k",
         calls: "create w/y; append b 1 B; fsync b; rename b c; append a 1 A; rename k a; fsync a",
     },
+    Litmus {
+        name: "btrfs_new_directories_by_the_names_that_they_have",
+        about: "A link in a new directory that was renamed since: the log has it by its present name alone.",
+        setup: "mkdir d; mkdir e; create a",
+        calls: "create b; mkdir d/f; link a d/f/a; rename d/f e/f; fsync a",
+    },
 ];

@@ -5,8 +5,8 @@
 //! zeros, no stale bytes; a shrink of a length that was not written back says nothing either). log(C) holds what fsyncs
 //! after C logged, and is replayed on top:
 //!
-//! - fsync of a file logs that inode: its data, its length, all its names, and those new ancestors that these need. An
-//!   fsync of an inode with nothing new since C, or since its last one, logs nothing.
+//! - fsync of a file logs that inode: its data, its length, all its names, and those new ancestors that these need, by the
+//!   names that they have then. An fsync of an inode with nothing new since C, or since its last one, logs nothing.
 //! - fsync of a file that has no name any more takes out of the log what earlier ones brought of it, and may write the log.
 //!   Should the name come back, since its removal is lost, so do the bytes as they were at C, though they were synced anew
 //!   since.

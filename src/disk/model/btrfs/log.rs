@@ -159,7 +159,7 @@ impl<'a> Log<'a> {
             }
             let is_in = |logged: &Inodes| logged.has(inode) || old_dir.is_some_and(|old_dir| logged.has(old_dir));
             if is_in(&self.logged) {
-                self.add(id);
+                self.add(id, at + 1);
             } else if is_in(&self.maybe_logged) {
                 self.maybe_pending.insert(id);
             } else {
@@ -244,7 +244,7 @@ impl<'a> Log<'a> {
             if is_file && self.is_replaced(*id) {
                 self.maybe_pending.insert(*id);
             } else if is_file || !self.came_from_elsewhere(*id, inode) {
-                self.add(*id);
+                self.add(*id, at);
             }
         }
         if is_file {
@@ -330,30 +330,28 @@ impl<'a> Log<'a> {
             && id.checked_sub(1).is_some_and(is_arrival)
     }
 
-    /// Puts an atom into the log, with what it needs.
-    fn add(&mut self, id: AtomId) {
+    /// Puts an atom into the log, with what it needs, before record `at`.
+    fn add(&mut self, id: AtomId, at: usize) {
         if self.pending.contains(id) || self.durable.contains(id) {
             return;
         }
         self.pending.insert(id);
-        let atoms = self.space.timeline().atoms;
-        let at = atoms[id].record as usize;
-        match atoms[id].piece {
+        match self.space.timeline().atoms[id].piece {
             Piece::Name { dir, .. } | Piece::Arrival { dir, .. } => self.ancestors(dir, at),
             Piece::Rename { to_dir, .. } => self.ancestors(to_dir, at),
             _ => {}
         }
     }
 
-    /// The directory `inode` and those above it, where they are newer than the commit. (One that was there already
-    /// and was renamed since is not new: its rename waits for a commit.)
+    /// The directory `inode` and those above it, where they are newer than the commit, by the names that they have now. (One
+    /// that was there already and was renamed since is not new: its rename waits for a commit.)
     fn ancestors(&mut self, inode: Ino, at: usize) {
         let atoms = self.space.timeline().atoms;
         let names = self.since(inode, at, true);
         let is_new = |id: &AtomId| matches!(atoms[*id].piece, Piece::Name { after: Some(i), .. } if i == inode);
         if names.first().is_some_and(is_new) {
             self.logged.insert(inode);
-            names.iter().for_each(|id| self.add(*id));
+            names.iter().for_each(|id| self.add(*id, at));
         }
     }
 }
