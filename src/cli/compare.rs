@@ -31,9 +31,10 @@ pub fn run(args: CompareArgs) -> Result<u8, CliError> {
                 cell
             };
             // A cell that is timed has the machine to itself.
-            let explored: Result<Vec<Cell>, CliError> = match args.explore.timings {
-                true => models.iter().map(explore).collect(),
-                false => models.par_iter().map(explore).collect(),
+            let explored: Result<Vec<Cell>, CliError> = if args.explore.timings {
+                models.iter().map(explore).collect()
+            } else {
+                models.par_iter().map(explore).collect()
             };
             cells.extend(explored?);
         }

@@ -98,34 +98,26 @@ fn shifted(versions: &[(AtomId, Value)], shift: usize) -> impl Iterator<Item = (
 
 /// A node of both. What the second does not change is the first's, and shared.
 fn node(first: &Space, second: &Space, ino: Ino, shift: usize) -> Arc<NodeTable> {
-    let of_first = first.nodes.get(ino.0 as usize);
-    let is_changed = match second.node(ino) {
-        Some(NodeTable::File(file)) => !(file.len.is_empty() && file.sectors.is_empty()),
-        Some(NodeTable::Dir(entries)) => entries.iter().any(|entry| !entry.versions.is_empty()),
-        Some(NodeTable::Unused) | None => false,
-    };
-    if let Some(of_first) = of_first.filter(|node| !is_changed && !matches!(***node, NodeTable::Unused)) {
-        return of_first.clone();
-    }
-    match (first.file(ino), second.file(ino)) {
-        (None, None) => {}
-        (of_first, of_second) => {
-            return Arc::new(NodeTable::File(Box::new(file(of_first, of_second, second, ino, shift))));
+    let there = first.nodes.get(ino.0 as usize).filter(|node| !matches!(***node, NodeTable::Unused));
+    let is_new = there.is_none();
+    Arc::new(match second.node(ino) {
+        Some(NodeTable::File(table)) if is_new || !(table.len.is_empty() && table.sectors.is_empty()) => {
+            NodeTable::File(Box::new(file(first.file(ino), table, second, ino, shift)))
         }
-    }
-    Arc::new(match (first.dir(ino), second.dir(ino)) {
-        (None, None) => NodeTable::Unused,
-        (of_first, of_second) => NodeTable::Dir(dir(of_first, of_second, shift)),
+        Some(NodeTable::Dir(entries)) if is_new || entries.iter().any(|e| !e.versions.is_empty()) => {
+            NodeTable::Dir(dir(first.dir(ino), entries, shift))
+        }
+        _ => return there.cloned().unwrap_or_default(),
     })
 }
 
-fn dir(first: Option<&DirTable>, second: Option<&DirTable>, shift: usize) -> DirTable {
+fn dir(first: Option<&DirTable>, second: &DirTable, shift: usize) -> DirTable {
     let mut entries: BTreeMap<Arc<str>, EntryTable> = BTreeMap::new();
     for entry in first.into_iter().flatten() {
         let (name, versions) = (entry.name.clone(), entry.versions.clone());
         entries.insert(name.clone(), EntryTable { name, hash: entry.hash, base: entry.base, versions });
     }
-    for entry in second.into_iter().flatten().filter(|e| !e.versions.is_empty()) {
+    for entry in second.iter().filter(|e| !e.versions.is_empty()) {
         let new = || EntryTable { name: entry.name.clone(), hash: entry.hash, base: None, versions: Vec::new() };
         let both = entries.entry(entry.name.clone()).or_insert_with(new);
         both.versions.extend(shifted(&entry.versions, shift));
@@ -133,7 +125,7 @@ fn dir(first: Option<&DirTable>, second: Option<&DirTable>, shift: usize) -> Dir
     entries.into_values().collect()
 }
 
-fn file(first: Option<&FileTable>, second: Option<&FileTable>, of: &Space, ino: Ino, shift: usize) -> FileTable {
+fn file(first: Option<&FileTable>, second: &FileTable, of: &Space, ino: Ino, shift: usize) -> FileTable {
     let mut both = FileTable::default();
     if let Some(first) = first {
         both.base = first.base.clone();
@@ -141,15 +133,13 @@ fn file(first: Option<&FileTable>, second: Option<&FileTable>, of: &Space, ino: 
         both.len = first.len.clone();
         both.sectors = first.sectors.clone();
     }
-    if let Some(second) = second {
-        clip_at_ends(&mut both, second, of, ino, shift);
-        both.len.extend(shifted(&second.len, shift));
-        for (sector, versions) in &second.sectors {
-            let all: &mut Versions = both.sectors.entry(*sector).or_default();
-            let there: Vec<AtomId> = all.iter().map(|(id, _)| *id).collect();
-            all.extend(shifted(versions, shift).filter(|(id, _)| !there.contains(id)));
-            all.sort_by_key(|(id, _)| *id);
-        }
+    clip_at_ends(&mut both, second, of, ino, shift);
+    both.len.extend(shifted(&second.len, shift));
+    for (sector, versions) in &second.sectors {
+        let all: &mut Versions = both.sectors.entry(*sector).or_default();
+        let there: Vec<AtomId> = all.iter().map(|(id, _)| *id).collect();
+        all.extend(shifted(versions, shift).filter(|(id, _)| !there.contains(id)));
+        all.sort_by_key(|(id, _)| *id);
     }
     both.sectors.retain(|_, versions| !versions.is_empty());
     if both.len.is_empty() && both.sectors.is_empty() {
