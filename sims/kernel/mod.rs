@@ -45,6 +45,21 @@ fn end(mut child: Child, patience: Duration) -> Output {
     panic!("it did not come to its end in {patience:?}: {:?}", child.wait_with_output());
 }
 
+/// Waits until something is so; whether it came to that before the child ended.
+fn reaches(child: &mut Child, is_so: impl Fn() -> bool) -> bool {
+    for _ in 0..PATIENCE.as_millis() / 10 {
+        if is_so() {
+            return true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    panic!("it did not come to it in {PATIENCE:?}");
+}
+
 /// What it says to people, of both kinds.
 fn words(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::release::children;
-use super::{NO_VERDICT, PATIENCE, aloud, could, end, start_as, words};
+use super::{NO_VERDICT, PATIENCE, aloud, could, end, reaches, start_as, words};
 use crate::clients::program::is_installed;
 
 const DEBIAN: &str = "docker-registry serve {config}";
@@ -139,14 +139,11 @@ fn whatever_it_started_goes_with_it() {
     assert_eq!(marked(&mark), [] as [String; 0]);
     // In the middle of it the supervisor is interrupted, or the worker killed.
     for is_worker in [false, true] {
-        let child = start_as("registry", work.path(), &[&common[..], &["--runs", "100", "--crashes", "1"]].concat());
-        for _ in 0..1000 {
-            if !marked(&mark).is_empty() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        let many = [&common[..], &["--runs", "100000", "--crashes", "1"]].concat();
+        let mut child = start_as("registry", work.path(), &many);
+        if !reaches(&mut child, || !marked(&mark).is_empty()) {
+            panic!("nothing was started: {}", words(&child.wait_with_output().unwrap()));
         }
-        assert!(!marked(&mark).is_empty(), "it was started");
         let worker = || children(child.id()).into_iter().find(|(_, args)| args.contains("kernel work")).unwrap().0;
         let (pid, signal) = if is_worker { (worker(), Signal::KILL) } else { (child.id(), Signal::INT) };
         kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();

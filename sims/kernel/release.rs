@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{NO_VERDICT, UNAVAILABLE, could, end, start, words};
+use super::{NO_VERDICT, UNAVAILABLE, could, end, reaches, start, words};
 
 /// No image may take longer.
 const PATIENCE_S: &str = "4";
@@ -35,21 +35,19 @@ fn loops(name: &str) -> Vec<PathBuf> {
     all.filter(over).collect()
 }
 
+/// Whether its disk is served to a worker and attached.
+fn is_on(pid: u32, name: &str) -> bool {
+    children(pid).len() == 2 && !loops(name).is_empty()
+}
+
 /// Does something to a run in full swing; how it ended. `None` where the machine cannot do it.
 fn after(args: &[&str], disturb: impl FnOnce(&Child, &dyn Fn(&str) -> u32)) -> Option<(Option<i32>, String)> {
     let work = tempfile::tempdir().unwrap();
     let common = ["--fs", "ext4-ordered", "--runs", "100000", "--patience-s", PATIENCE_S];
-    let child = start(work.path(), &[&common, args].concat());
+    let mut child = start(work.path(), &[&common, args].concat());
     let pid = child.id();
     let name = format!("pullplug-kernel-{pid}-0");
-    let is_on = || children(pid).len() == 2 && !loops(&name).is_empty();
-    for _ in 0..500 {
-        if is_on() || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z ")) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    if is_on() {
+    if reaches(&mut child, || is_on(pid, &name)) {
         // Somewhere between mkfs and an image.
         std::thread::sleep(Duration::from_millis(700));
         let find = |what: &str| children(pid).into_iter().find(|(_, args)| args.contains(what)).map_or(0, |c| c.0);
@@ -115,9 +113,15 @@ fn after_a_panic_of_the_worker() {
 fn after_the_supervisor_was_killed() {
     // Nobody is there to clean up: what is left is a directory, and what held the disk has gone with it.
     let work = tempfile::tempdir().unwrap();
-    let child = start(work.path(), &["--fs", "ext4-ordered", "--runs", "100000"]);
+    let mut child = start(work.path(), &["--fs", "ext4-ordered", "--runs", "100000"]);
     let name = format!("pullplug-kernel-{}-0", child.id());
-    std::thread::sleep(Duration::from_secs(2));
+    let pid = child.id();
+    if !reaches(&mut child, || is_on(pid, &name)) {
+        let output = child.wait_with_output().unwrap();
+        assert!(!could(&output), "it ended too early: {}", words(&output));
+        return;
+    }
+    std::thread::sleep(Duration::from_millis(700));
     let had = children(child.id());
     send(child.id(), Signal::KILL);
     end(child, SOON);
