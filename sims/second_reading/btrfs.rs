@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use pullplug::disk::effect::{Cut, Record, What};
+use pullplug::disk::effect::{BLOCK_BYTES, Cut, Record, What};
 use pullplug::disk::litmus::Litmus;
 use pullplug::disk::model::Btrfs;
 use pullplug::disk::space::Space;
@@ -101,9 +101,39 @@ fn gives(piece: &Piece) -> Option<Ino> {
     piece.entries().iter().find_map(|e| e.after)
 }
 
-/// What is there for certain after the calls of the history, and what may be, if the last commit was before call `commit`.
-fn ends(history: &History<'_>, commit: usize) -> (Set, Set) {
-    let log = Log::since(commit, history);
+/// Files with bytes in memory before call `commit`. (A shrink, or a growth by itself, writes the block at the old or the new
+/// end, unless that is its own end.)
+fn dirty(history: &History<'_>, commit: usize) -> BTreeSet<Ino> {
+    let mut dirty = BTreeSet::new();
+    let in_block = |size: u64| size % BLOCK_BYTES != 0;
+    for (at, record) in history.log[..commit].iter().enumerate() {
+        match record.what {
+            What::SyncFile(file) => drop(dirty.remove(&file)),
+            What::SyncFs => dirty.clear(),
+            _ => {}
+        }
+        for id in history.pick(at, at + 1, |_| true) {
+            match history.all[id].change {
+                Change::Sector { inode, .. } => drop(dirty.insert(inode)),
+                Change::Size { inode, after: 0, .. } => drop(dirty.remove(&inode)),
+                Change::Size { inode, before, after } if in_block(before.min(after)) => drop(dirty.insert(inode)),
+                _ => {}
+            }
+        }
+    }
+    dirty
+}
+
+/// All subsets.
+fn subsets(of: &BTreeSet<Ino>) -> impl Iterator<Item = BTreeSet<Ino>> {
+    let picked = |number: usize| of.iter().enumerate().filter(move |(bit, _)| number >> bit & 1 == 1).map(|(_, i)| *i);
+    (0..1_usize << of.len()).map(move |number| picked(number).collect())
+}
+
+/// What is there for certain after the calls of the history, and what may be, if the last commit was before call `commit`,
+/// and the bytes of these files came to the disk later.
+fn ends(history: &History<'_>, commit: usize, late: &BTreeSet<Ino>) -> (Set, Set) {
+    let log = Log::since(commit, history, late);
     let mut certain = log.sure.clone();
     for (at, file) in log.syncs {
         certain.extend(history.pick(0, at, |p| p.is_data_of(file)));
@@ -128,7 +158,9 @@ fn ends(history: &History<'_>, commit: usize) -> (Set, Set) {
 /// All sets of pieces that the rules allow after these calls; `None` where they are too many to try.
 fn allowed(history: &History<'_>) -> Option<BTreeSet<Set>> {
     let first = history.log.iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
-    let ends: BTreeSet<(Set, Set)> = (first..=history.log.len()).map(|commit| ends(history, commit)).collect();
+    let of =
+        |commit| subsets(&dirty(history, commit)).map(move |late| ends(history, commit, &late)).collect::<Vec<_>>();
+    let ends: BTreeSet<(Set, Set)> = (first..=history.log.len()).flat_map(of).collect();
     let mut found = BTreeSet::new();
     for (certain, may) in ends {
         let free: Vec<usize> = may.difference(&certain).copied().collect();
@@ -193,6 +225,7 @@ fn what_random_calls_seldom_do() {
         "create d/a; mkdir e/f; append d/b 1 B; fsync d/b; rename d/b e/f/b; rename e/f f; fsync a; write a 0 1 A; fsync a",
         "create e/a; fsync e/a; rmdir d/f; create d/a; fsync d; rename e/a d/a; fsync d/b; write a 0 1 A; fsync a",
         "create b; mkdir d/f; link a d/f/a; rename d/f e/f; fsync a",
+        "create e/z; append b 1 B; create w/y; append a 1 A; fsync a; rename a c; fsync b",
     ] {
         compare(&played(script), &Tally::default()).unwrap();
     }

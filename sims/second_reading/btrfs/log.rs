@@ -41,6 +41,8 @@ pub struct Log<'a> {
     may_be_logged: BTreeSet<Ino>,
     /// The last fsync of an inode.
     fsynced: BTreeMap<Ino, usize>,
+    /// Files whose bytes came to the disk after the commit, though they were written before it.
+    late: &'a BTreeSet<Ino>,
     /// Up to which call a directory may have come along with all that is in it.
     whole: BTreeMap<Ino, usize>,
     /// The fsyncs of files that brought bytes, to the log or before the commit, which it has not forgotten.
@@ -49,7 +51,7 @@ pub struct Log<'a> {
 
 impl<'a> Log<'a> {
     /// The log if the last commit was before call `commit`, after all calls.
-    pub fn since(commit: usize, history: &'a History<'a>) -> Self {
+    pub fn since(commit: usize, history: &'a History<'a>, late: &'a BTreeSet<Ino>) -> Self {
         let syncs = (0..commit).filter_map(|at| match history.log[at].what {
             What::SyncFile(file) if history.has_name(file, at) => Some((at, file)),
             _ => None,
@@ -66,6 +68,7 @@ impl<'a> Log<'a> {
             may_be_logged: BTreeSet::new(),
             fsynced: BTreeMap::new(),
             whole: BTreeMap::new(),
+            late,
         };
         (commit..history.log.len()).for_each(|at| log.goes_on(at));
         log
@@ -170,9 +173,12 @@ impl<'a> Log<'a> {
     fn fsync(&mut self, inode: Ino, at: usize, is_file: bool) {
         let news = self.news(inode, at);
         let has_news_from = |call: usize| news.iter().any(|id| self.history.all[*id].record >= call);
-        let fsynced = self.fsynced.insert(inode, at).unwrap_or(self.commit);
-        let is_new = has_news_from(fsynced.max(self.whole.get(&inode).copied().unwrap_or_default()));
-        if !has_news_from(fsynced) {
+        let synced = self.fsynced.insert(inode, at);
+        let fsynced = synced.unwrap_or(self.commit);
+        // "Bytes that were written before C and are written back after it change the inode once more."
+        let is_late = synced.is_none() && self.late.contains(&inode);
+        let is_new = is_late || has_news_from(fsynced.max(self.whole.get(&inode).copied().unwrap_or_default()));
+        if !is_late && !has_news_from(fsynced) {
             return;
         }
         self.logged.insert(inode);

@@ -95,6 +95,12 @@ pub(super) const CASES: &[Litmus] = &[
         calls: "append a 71 A; fsync a; rename a c; fsync b",
     },
     Litmus {
+        name: "btrfs_bytes_written_back_late_change_the_inode",
+        about: "Bytes are written before a commit, and written back after it: their fsync writes the log.",
+        setup: "mkdir d; mkdir e; create a; create b",
+        calls: "create d/y; append b 71 B; create e/z; append a 71 A; fsync a; rename a c; fsync b",
+    },
+    Litmus {
         name: "btrfs_data_after_the_commit_needs_a_log",
         about: "fsync of the directory logs the new name; the file's own bytes are not in the log.",
         setup: "mkdir d",

@@ -7,6 +7,8 @@
 //!
 //! - fsync of a file logs that inode: its data, its length, all its names, and those new ancestors that these need, by the
 //!   names that they have then. An fsync of an inode with nothing new since C, or since its last one, logs nothing.
+//! - Bytes that were written before C and are written back after it change the inode once more. So the fsync that has
+//!   nothing else to do may still log the inode, and write the log.
 //! - fsync of a file that has no name any more takes out of the log what earlier ones brought of it, and may write the log.
 //!   Should the name come back, since its removal is lost, so do the bytes as they were at C, though they were synced anew
 //!   since.
@@ -30,12 +32,6 @@
 //! The model allows more than the kernel does: what *may* be in a log is decided entry by entry, and a shrink of a length
 //! that was in memory may be lost though it was written back before, and a later change of the tree not.
 //!
-//! It allows less in one case, seen as well: bytes that were written before C and come to the disk after it change the
-//! inode once more, so that its fsync logs it and writes the log. Here that fsync has nothing new. (Of `create e/z; append b
-//! 1 B; create w/y; append a 1 A; fsync a; rename a c; fsync b`, with a commit behind the first append, `e/z`, `b` and `c` are
-//! left, and no `w/y`. Were `b` taken for logged perhaps, any rename of it would be there by half.) A truncation to the
-//! length that a file has, which leaves no record, does the same.
-//!
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.
@@ -43,7 +39,7 @@
 mod log;
 
 use super::{Families, Family, PersistenceModel, Preds, Timeline, force_all, force_data, order_growth_after_blocks};
-use crate::disk::effect::{Cut, What};
+use crate::disk::effect::{BLOCK_BYTES, Cut, Effect, What};
 use crate::disk::fault::FailedPages;
 use crate::disk::space::{AtomId, Bits, Piece, Space};
 use crate::disk::tree::Ino;
@@ -118,7 +114,13 @@ impl PersistenceModel for Btrfs {
         let records = cut.records as usize;
         let points = commit_points(space, records);
         let at = points[chooser.choose(points.len())];
-        let mut family = Known::of(space, records).committed(at, records);
+        let known = Known::of(space, records);
+        let mut commit = Commit::at(&known, at, known.kept_by(0..at));
+        for at in at..records {
+            let is_late = commit.may_be_late(at) && chooser.choose(2) == 1;
+            commit.goes_on(at, is_late);
+        }
+        let mut family = commit.family();
         if at == records {
             reach_into(space, cut, &mut family);
         }
@@ -180,11 +182,34 @@ impl<'a> Known<'a> {
         all
     }
 
-    /// The family after so many records whose last commit was right before record `at`.
-    fn committed(&self, at: usize, records: usize) -> Family {
-        let mut commit = Commit::at(self, at, self.kept_by(0..at));
-        (at..records).for_each(|at| commit.goes_on(at));
-        commit.family()
+    /// The families after so many records whose last commit was right before record `at`.
+    fn committed(&self, at: usize, records: usize) -> Vec<Family> {
+        let mut commits = vec![Commit::at(self, at, self.kept_by(0..at))];
+        (at..records).for_each(|at| all_go_on(&mut commits, at));
+        commits.iter().map(Commit::family).collect()
+    }
+
+    /// Whether bytes of a file may be in memory right before record `at`. (A length that ends, or ended, within a block has
+    /// its last block written anew.)
+    fn is_dirty(&self, file: Ino, at: usize) -> bool {
+        let mut is_dirty = false;
+        for record in &self.space.records()[..at] {
+            match record.what {
+                What::SyncFile(inode) | What::SyncFailed(inode) if inode == file => is_dirty = false,
+                What::SyncFs => is_dirty = false,
+                _ => {}
+            }
+            for effect in record.effects().iter().filter(|effect| effect.changes() == file) {
+                is_dirty = match *effect {
+                    Effect::Block { .. } => true,
+                    Effect::Size { before, after, .. } => {
+                        !before.min(after).is_multiple_of(BLOCK_BYTES) || is_dirty && after > 0
+                    }
+                    Effect::Dentry { .. } => is_dirty,
+                };
+            }
+        }
+        is_dirty
     }
 }
 
@@ -193,9 +218,10 @@ fn at_one_cut(space: &Space, records: usize) -> Vec<Family> {
     let known = Known::of(space, records);
     let mut families: Vec<Family> = Vec::new();
     for at in commit_points(space, records) {
-        let family = known.committed(at, records);
-        if at == records || !families.contains(&family) {
-            families.push(family);
+        for family in known.committed(at, records) {
+            if at == records || !families.contains(&family) {
+                families.push(family);
+            }
         }
     }
     families
@@ -208,9 +234,9 @@ fn at_all_cuts(space: &Space, from: usize) -> Families {
     let mut all = Families::new(records.len() + 1);
     let mut kept = Bits::new(space.atoms().len());
     for at in 0..=records.len() {
-        let mut commit = Commit::at(&known, at, kept.clone());
+        let mut commits = vec![Commit::at(&known, at, kept.clone())];
         if at >= from {
-            let number = all.number(commit.family());
+            let number = all.number(commits[0].family());
             all.push(at, number);
         }
         if at == records.len() {
@@ -220,27 +246,38 @@ fn at_all_cuts(space: &Space, from: usize) -> Families {
         if !is_commit_point(space, at) {
             continue;
         }
-        let mut number = None;
+        let mut numbers: Vec<usize> = Vec::new();
         for done in at + 1..=records.len() {
             // What syncfs completed was committed.
             if records[done - 1].what == What::SyncFs {
                 break;
             }
-            commit.goes_on(done - 1);
+            all_go_on(&mut commits, done - 1);
             // Only a sync brings anything.
             if matches!(records[done - 1].what, What::SyncFile(_) | What::SyncDir(_)) {
-                number = None;
+                numbers.clear();
             }
             if done >= from {
-                let number = *number.get_or_insert_with(|| all.number(commit.family()));
-                all.offer(done, number);
+                if numbers.is_empty() {
+                    numbers.extend(commits.iter().map(|commit| all.number(commit.family())));
+                }
+                numbers.iter().for_each(|number| all.offer(done, *number));
             }
         }
     }
     all
 }
 
+/// What record `at` logs, of each; those of which it may also be written back late become two.
+fn all_go_on(commits: &mut Vec<Commit<'_>>, at: usize) {
+    let mut late: Vec<Commit<'_>> = commits.iter().filter(|commit| commit.may_be_late(at)).cloned().collect();
+    late.iter_mut().for_each(|commit| commit.goes_on(at, true));
+    commits.iter_mut().for_each(|commit| commit.goes_on(at, false));
+    commits.append(&mut late);
+}
+
 /// The states whose last transaction committed before one record, as what comes after it is logged.
+#[derive(Clone)]
 struct Commit<'a> {
     known: &'a Known<'a>,
     /// What was there for certain then: what was committed, and what syncs before it keep.
@@ -291,18 +328,26 @@ impl<'a> Commit<'a> {
         self.logs();
     }
 
-    /// What record `at` logs.
-    fn goes_on(&mut self, at: usize) {
+    /// Whether record `at` is an fsync that has something to log only if bytes from before the commit were written back since.
+    fn may_be_late(&self, at: usize) -> bool {
+        let What::SyncFile(file) = self.known.space.records()[at].what else { return false };
+        self.known.kept[at].is_some()
+            && self.log.is_as_committed(file, at)
+            && self.known.is_dirty(file, self.log.commit)
+    }
+
+    /// What record `at` logs; `is_late` where [`may_be_late`](Self::may_be_late) says so, and that is the case.
+    fn goes_on(&mut self, at: usize, is_late: bool) {
         match self.known.space.records()[at].what {
             What::SyncFile(file) => {
                 let Some(kept) = &self.known.kept[at] else { return self.forgets(file, at) };
                 self.syncs.push(at);
                 self.forced.union(kept);
-                self.log.fsync(at, file);
+                self.log.fsync(at, file, is_late);
                 self.logs();
             }
             What::SyncDir(dir) => {
-                self.log.fsync(at, dir);
+                self.log.fsync(at, dir, false);
                 self.logs();
             }
             What::Effects(_) => self.log.changed(at),

@@ -73,10 +73,11 @@ impl Inodes {
 }
 
 /// The log tree since the last commit.
+#[derive(Clone)]
 pub(super) struct Log<'a> {
     space: &'a Space,
     /// The first record after the commit.
-    commit: usize,
+    pub(super) commit: usize,
     /// The first atom after it.
     first: AtomId,
     inodes: &'a [Inode],
@@ -225,12 +226,16 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// Whether nothing has changed an inode since the commit, or synced it.
+    pub(super) fn is_as_committed(&self, inode: Ino, at: usize) -> bool {
+        self.fsynced[inode.0 as usize] == self.first && self.since(inode, at, false).is_empty()
+    }
+
     /// fsync of `inode` completed as record `at`: what it logs is durable. What waits is, too, if the inode has changed since
-    /// it was logged whole: otherwise nothing is written for it.
-    pub(super) fn fsync(&mut self, at: usize, inode: Ino) {
+    /// it was logged whole, or its bytes were written back late: otherwise nothing is written for it.
+    pub(super) fn fsync(&mut self, at: usize, inode: Ino, is_late: bool) {
         let news = self.since(inode, at, false);
-        let Some(last) = news.last() else { return };
-        let has_news_from = |atom: AtomId| *last >= atom;
+        let has_news_from = |atom: AtomId| is_late || news.last().is_some_and(|last| *last >= atom);
         let fsynced = std::mem::replace(&mut self.fsynced[inode.0 as usize], self.space.atoms_of(at).start);
         if !has_news_from(fsynced) {
             return;
