@@ -105,7 +105,7 @@ fn gives(piece: &Piece) -> Option<Ino> {
 /// end, unless that is its own end.)
 fn dirty(history: &History<'_>, commit: usize) -> BTreeSet<Ino> {
     let mut dirty = BTreeSet::new();
-    let in_block = |size: u64| size % BLOCK_BYTES != 0;
+    let in_block = |size: u64| !size.is_multiple_of(BLOCK_BYTES);
     for (at, record) in history.log[..commit].iter().enumerate() {
         match record.what {
             What::SyncFile(file) => drop(dirty.remove(&file)),
@@ -158,11 +158,12 @@ fn ends(history: &History<'_>, commit: usize, late: &BTreeSet<Ino>) -> (Set, Set
 /// All sets of pieces that the rules allow after these calls; `None` where they are too many to try.
 fn allowed(history: &History<'_>) -> Option<BTreeSet<Set>> {
     let first = history.log.iter().rposition(|r| r.what == What::SyncFs).map_or(0, |at| at + 1);
-    let of =
-        |commit| subsets(&dirty(history, commit)).map(move |late| ends(history, commit, &late)).collect::<Vec<_>>();
-    let ends: BTreeSet<(Set, Set)> = (first..=history.log.len()).flat_map(of).collect();
+    let mut ends_of: BTreeSet<(Set, Set)> = BTreeSet::new();
+    for commit in first..=history.log.len() {
+        ends_of.extend(subsets(&dirty(history, commit)).map(|late| ends(history, commit, &late)));
+    }
     let mut found = BTreeSet::new();
-    for (certain, may) in ends {
+    for (certain, may) in ends_of {
         let free: Vec<usize> = may.difference(&certain).copied().collect();
         if free.len() > MAX_FREE_PIECES {
             return None;
