@@ -5,9 +5,9 @@ use num_bigint::BigUint;
 use pullplug::check::contents::Contents;
 use pullplug::disk::SimFs;
 use pullplug::disk::crash::Loss;
-use pullplug::disk::model::{Btrfs, Ext4Ordered, Ext4Writeback, PersistenceModel, Posix};
+use pullplug::disk::model::{ALL, Btrfs, Ext4Ordered, Ext4Writeback, PersistenceModel, Posix};
 use pullplug::env::run_now;
-use pullplug::explore::lazy::{Limits, NoProof, Proof, prove};
+use pullplug::explore::lazy::{Limits, NoProof, Proof, Prover, prove};
 use pullplug::explore::replay::Crash;
 use pullplug::explore::{Budget, Observation, Run, Setting, Subject};
 use pullplug::fs::{File, FileExt, FileKind, Fs, FsExt, OpenMode};
@@ -202,6 +202,22 @@ fn blocks_of_what_is_removed_do_not_multiply() {
 }
 
 /// A file is written, synced and answered for. Who is told that the sync has failed asks again, or refuses.
+#[test]
+fn what_is_proved_under_one_model_does_not_depend_on_others() {
+    let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
+    for strategy in ["distribution-2.8", "durable"] {
+        let subject = RegistrySubject::new(strategy, Workload::named("gc", &first, &second).unwrap()).unwrap();
+        let run = Run::of(&subject).unwrap();
+        let setting = |model, loss| Setting { model, loss, seed: 1, budget: Budget::of(0) };
+        let prover = Prover::new(&subject, &run);
+        for (model, loss) in ALL.into_iter().flat_map(|model| [(model, Loss::PowerCut), (model, Loss::ProcessCrash)]) {
+            let alone = prove(&subject, &run, setting(model, loss), Limits::default()).unwrap();
+            let after_others = prover.prove(setting(model, loss), Limits::default()).unwrap();
+            assert_eq!(after_others, alone, "{strategy} under {} ({})", model.name(), loss.name());
+        }
+    }
+}
+
 fn saved(asks_again: bool) -> Scenario {
     Scenario::new("saved")
         .step("save", async move |fs| {

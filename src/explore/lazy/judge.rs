@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::alike::Alike;
+use super::shared::{Runs, Saw};
 use super::stage::Stage;
 use super::trie::{Met, Trie};
 use super::walk::{Ground, Part, Walk};
@@ -61,7 +62,7 @@ impl Seen {
 /// What a probe did on the stages before, of whatever run.
 #[derive(Clone, Default)]
 pub(super) struct Memory {
-    trie: Trie<Vec<Observation>>,
+    trie: Trie<Saw>,
     alike: Alike<Seen>,
     /// The invariants of which there is a finding in the run itself: it is smaller than any of another run.
     shown: BTreeSet<&'static str>,
@@ -94,13 +95,20 @@ pub(super) struct Judge<'a, S: Subject> {
     subject: &'a S,
     probe: &'a S::Probe,
     library: &'a Arc<Library>,
+    /// What the probe did elsewhere, if that is kept.
+    runs: Option<Arc<Runs<Saw>>>,
     /// By stage, the intervals.
     at: Vec<(usize, Arc<[u32]>)>,
 }
 
 impl<'a, S: Subject> Judge<'a, S> {
     pub(super) fn new(subject: &'a S, probe: &'a S::Probe, library: &'a Arc<Library>) -> Self {
-        Self { subject, probe, library, at: Vec::new() }
+        Self { subject, probe, library, runs: None, at: Vec::new() }
+    }
+
+    /// The same, and what it did elsewhere it does not do again.
+    pub(super) fn knowing(self, runs: Arc<Runs<Saw>>) -> Self {
+        Self { runs: Some(runs), ..self }
     }
 
     /// Lets it look at these intervals of a stage.
@@ -176,12 +184,16 @@ impl<'a, S: Subject> Judge<'a, S> {
         found: &mut BTreeMap<&'static str, Found<S::Probe>>,
     ) -> Option<(Seen, u64, Vec<Ask<Ino>>)> {
         let mut counts = Seen::default();
-        let run = |view: &View<'_>| {
+        let evaluate = |view: &View<'_>| {
             let disk = SimFs::transcribed(view.tree(), stage.space.clone(), self.library.clone(), false);
-            (self.subject.evaluate(self.probe, &disk), disk.asks())
+            (Saw::from(self.subject.evaluate(self.probe, &disk)), disk.asks())
         };
-        let end = |seen: &Vec<Observation>, _: &Met, parts: &[Part]| {
-            for observation in seen {
+        let run = |view: &View<'_>| match &self.runs {
+            Some(runs) => runs.on(view, || evaluate(view)),
+            None => evaluate(view),
+        };
+        let end = |seen: &Saw, _: &Met, parts: &[Part]| {
+            for observation in seen.iter() {
                 *counts.evaluated.entry(observation.invariant).or_default() += 1;
                 if observation.violation.is_some() {
                     *counts.violations.entry(observation.invariant).or_default() += 1;

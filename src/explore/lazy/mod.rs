@@ -16,6 +16,7 @@ mod alike;
 mod judge;
 mod many;
 mod recovery;
+mod shared;
 mod stage;
 mod trie;
 mod walk;
@@ -28,12 +29,13 @@ use rayon::prelude::*;
 use super::replay::{self, Crash};
 use super::{FailedSync, Finding, Run, Setting, Subject, minimise};
 use crate::disk::SimFs;
-use crate::disk::crash::Loss;
+use crate::disk::crash::{self, Loss};
 use crate::disk::effect::{self, Cut};
-use crate::disk::model::Family;
-use crate::disk::space::{Count, Space, View};
+use crate::disk::model::{Family, Posix};
+use crate::disk::space::{Count, Library, Space, View};
 use judge::{Judge, Verdicts};
 pub use many::{Member, Proved, prove_all};
+use shared::Shared;
 use stage::{Kind, Plan, Stage};
 use trie::{Met, Trie};
 use walk::{Columns, Ground, Part, Under, Walk};
@@ -124,50 +126,84 @@ impl Default for Limits {
     }
 }
 
-/// Covers all crashes of `run`. The setting's budget does not matter.
+/// Covers all crashes of `run` under one model. The setting's budget does not matter. For more than one, see [`Prover`].
 pub fn prove<S: Subject>(
     subject: &S,
     run: &Run,
     setting: Setting<'_>,
     limits: Limits,
 ) -> Result<Proof<S::Probe>, NoProof> {
-    let own = Stage::of(run, setting);
-    let library = Arc::new(own.space.library());
-    let ways = |run: &Stage| recovery::stages(subject, run, setting, &library, limits.recoveries, &mut Trie::default());
-    let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
-    let restarted = |cut: &Cut| Stage::of(&run.restarted(subject, *cut), setting);
-    let failing = |sync: &FailedSync| Some(Stage::of(&run.failing(subject, *sync)?, setting));
-    let (recoveries, (restarts, failed)): (_, (Vec<Stage>, Vec<Stage>)) = rayon::join(
-        || ways(&own),
-        || {
-            let restarts = restart_points(run, setting).par_iter().map(restarted).collect();
-            (restarts, syncs.par_iter().filter_map(failing).collect())
-        },
-    );
-    let (recoveries, mut recovery_executions) = recoveries.ok_or(NoProof::TooMany)?;
-    let others = restarts.len() + failed.len();
-    let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).chain(failed).collect();
-    let (first, others) = stages.split_at(stages.len() - others);
-    let few = (first.len() - 1) * others.len() < limits.later_recoveries;
-    let later: Option<Vec<_>> = if few { others.par_iter().map(ways).collect() } else { None };
-    let recovers_always = later.is_some();
-    for (later, executions) in later.into_iter().flatten() {
-        recovery_executions += executions;
-        stages.extend(later);
+    Prover::new(subject, run).prove(setting, limits)
+}
+
+/// Proofs of one run, under one model after another or side by side: what a reader or a restart did in one is not done
+/// again in the next. What is proved does not depend on the others.
+pub struct Prover<'a, S: Subject> {
+    subject: &'a S,
+    run: &'a Run,
+    library: Arc<Library>,
+    shared: Shared<S::Probe>,
+}
+
+impl<S: Subject> std::fmt::Debug for Prover<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prover").finish_non_exhaustive()
     }
-    let mut plan = Plan::new();
-    stages.iter_mut().for_each(|stage| stage.look(subject, &mut plan));
-    let probes = plan.into_probes();
-    let mut judges: Vec<Judge<'_, S>> = probes.iter().map(|probe| Judge::new(subject, probe, &library)).collect();
-    for (at, stage) in stages.iter().enumerate() {
-        stage.probes.iter().for_each(|(probe, of)| judges[*probe].assign(at, of));
+}
+
+impl<'a, S: Subject> Prover<'a, S> {
+    /// Of this run.
+    pub fn new(subject: &'a S, run: &'a Run) -> Self {
+        // One for all models, since it decides what is asked.
+        let library = crash::laid_out(run.base.clone(), &run.log, &Posix, Loss::PowerCut).library();
+        Self { subject, run, library: Arc::new(library), shared: Shared::default() }
     }
-    let judged: Option<Vec<Verdicts<S::Probe>>> =
-        judges.into_par_iter().map(|judge| judge.judge(&stages, limits.executions)).collect();
-    let mut all = Verdicts::default();
-    judged.ok_or(NoProof::TooMany)?.into_iter().for_each(|verdicts| all.merge(verdicts));
-    let proof = told(subject, run, setting, &stages, recovery_executions, all)?;
-    Ok(Proof { recovers_always, ..proof })
+
+    /// Covers all its crashes. The setting's budget does not matter.
+    ///
+    /// Errors: [`NoProof`].
+    pub fn prove(&self, setting: Setting<'_>, limits: Limits) -> Result<Proof<S::Probe>, NoProof> {
+        let Self { subject, run, library, shared } = self;
+        let own = Stage::of(run, setting);
+        let ways = |run: &Stage| {
+            recovery::stages(*subject, run, setting, library, limits.recoveries, &mut Trie::default(), &shared.recovery)
+        };
+        let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
+        let restarted = |cut: &Cut| Stage::of(&shared.restarted(*subject, run, *cut), setting);
+        let failing = |sync: &FailedSync| Some(Stage::of(&shared.failing(*subject, run, *sync)?, setting));
+        let (recoveries, (restarts, failed)): (_, (Vec<Stage>, Vec<Stage>)) = rayon::join(
+            || ways(&own),
+            || {
+                let restarts = restart_points(run, setting).par_iter().map(restarted).collect();
+                (restarts, syncs.par_iter().filter_map(failing).collect())
+            },
+        );
+        let (recoveries, mut recovery_executions) = recoveries.ok_or(NoProof::TooMany)?;
+        let others = restarts.len() + failed.len();
+        let mut stages: Vec<Stage> = [own].into_iter().chain(recoveries).chain(restarts).chain(failed).collect();
+        let (first, others) = stages.split_at(stages.len() - others);
+        let few = (first.len() - 1) * others.len() < limits.later_recoveries;
+        let later: Option<Vec<_>> = if few { others.par_iter().map(ways).collect() } else { None };
+        let recovers_always = later.is_some();
+        for (later, executions) in later.into_iter().flatten() {
+            recovery_executions += executions;
+            stages.extend(later);
+        }
+        let mut plan = Plan::new();
+        stages.iter_mut().for_each(|stage| stage.look(*subject, &mut plan));
+        let probes = plan.into_probes();
+        let judge = |probe| Judge::new(*subject, probe, library).knowing(shared.runs_of(probe));
+        let mut judges: Vec<Judge<'_, S>> = probes.iter().map(judge).collect();
+        for (at, stage) in stages.iter().enumerate() {
+            stage.probes.iter().for_each(|(probe, of)| judges[*probe].assign(at, of));
+        }
+        let judged: Option<Vec<Verdicts<S::Probe>>> =
+            judges.into_par_iter().map(|judge| judge.judge(&stages, limits.executions)).collect();
+        let mut all = Verdicts::default();
+        judged.ok_or(NoProof::TooMany)?.into_iter().for_each(|verdicts| all.merge(verdicts));
+        let proof = told(*subject, run, setting, &stages, recovery_executions, all)?;
+        Ok(Proof { recovers_always, ..proof })
+    }
 }
 
 /// What the verdicts on all stages of a run come to.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::shared::Runs;
 use super::stage::{Kind, Place, Stage};
 use super::trie::{Met, Trie};
 use super::walk::{Columns, Part, Under, Walk};
@@ -50,7 +51,7 @@ struct Does {
 }
 
 /// The recoveries from all crashes of `own`, and how often recovery ran to learn of them; `None` if that is more than
-/// `most` times. `known` is what recovery did elsewhere.
+/// `most` times. `known` is what recovery did on stages before, and `runs` what it did anywhere.
 pub(super) fn stages<S: Subject>(
     subject: &S,
     own: &Stage,
@@ -58,17 +59,19 @@ pub(super) fn stages<S: Subject>(
     library: &Arc<Library>,
     most: u64,
     known: &mut Trie<Ran>,
+    runs: &Runs<Ran>,
 ) -> Option<(Vec<Stage>, u64)> {
     let all: Vec<u32> = (0..own.intervals.len() as u32).collect();
     let ground = own.ground(&all);
     let inodes = own.space.inodes();
-    let run = |view: &View<'_>| {
+    let recover = |view: &View<'_>| {
         let disk = SimFs::transcribed(view.tree(), own.space.clone(), library.clone(), true);
         // What recovery cannot do, the probes see: they recover too.
         let _ = subject.recover(&disk);
         let asks = disk.asks();
         (Ran { log: disk.snapshot().1.into(), met: Met::by(view, &asks), inodes }, asks)
     };
+    let run = |view: &View<'_>| runs.on(view, || recover(view));
     let mut different: Vec<(Does, Vec<Under>)> = Vec::new();
     let end = |ran: &Ran, met: &Met, parts: &[Part]| {
         if ran.log.iter().all(|record| record.effects().is_empty()) {

@@ -123,6 +123,25 @@ impl<T> Trie<T> {
         }
     }
 
+    /// What a run on a state comes to and asks, if one was seen that was told the same.
+    pub(super) fn follow(&self, view: &View<'_>) -> Option<(T, Vec<Ask<Ino>>)>
+    where
+        T: Clone,
+    {
+        let (mut met, mut asks, mut place) = (Met::default(), Vec::new(), self.begin()?);
+        loop {
+            match self.at(place) {
+                At::End(value) => return Some((value.clone(), asks)),
+                At::Ask(ask) => {
+                    let ask = ask.of(met.inode(ask.about()));
+                    let told = met.told(view.reply(&ask));
+                    asks.push(ask);
+                    place = self.next(place, told)?;
+                }
+            }
+        }
+    }
+
     /// Adds a run on a state: what it asked, and what came of it.
     pub(super) fn insert(&mut self, view: &View<'_>, asks: &[Ask<Ino>], value: T) {
         let mut met = Met::default();
