@@ -2,10 +2,12 @@
 
 pub mod foreign;
 
-use pullplug::disk::model;
+use pullplug::disk::space::Count;
+use pullplug::disk::{SimFs, model};
 use pullplug::explore::{Observation, Subject};
 use pullplug::fs::{File, FileExt, FileKind, Fs, FsExt, OpenMode, Result};
 use pullplug::harness::{Story, ensure};
+use pullplug::report::Coverage;
 use pullplug::workload::{Workload, image::Image, subject::RegistrySubject};
 use pullplug::{Explorer, Scenario};
 
@@ -64,6 +66,53 @@ fn what_is_known_may_be_allowed() {
     careful().model("xfs").assert_safe();
 }
 
+/// Writes ten files, and is wrong if just every other one of them survives.
+fn scattered() -> Scenario {
+    let files = || ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let mut scattered = Scenario::new("scattered");
+    for name in files() {
+        let save = async move |fs: &mut SimFs| fs.open(name, OpenMode::Create).await.map(drop);
+        scattered = scattered.step(format!("create {name}"), save);
+    }
+    scattered.invariant("not-every-other", async move |fs, _| {
+        let names: Vec<String> = fs.list("").await?.into_iter().map(|entry| entry.name).collect();
+        let every_other: Vec<&str> = files().into_iter().step_by(2).collect();
+        ensure(names != every_other, "every other file is there")
+    })
+}
+
+#[test]
+fn what_a_sample_misses_a_proof_finds() {
+    let sample = Explorer::new(scattered()).model("posix").budget(100).explore().unwrap();
+    assert!(sample.is_safe() && sample.to_string().ends_with("were visited, a sample under posix"), "{sample}");
+    let proof = Explorer::new(scattered()).model("posix").explore().unwrap();
+    assert_eq!(proof.broken().collect::<Vec<_>>(), [("posix", "not-every-other")], "{proof}");
+    assert!(proof.explored.iter().all(|explored| explored.covered.coverage == Coverage::Proved));
+    let safe = Explorer::new(scattered()).model("journal").explore().unwrap();
+    assert!(safe.is_safe() && safe.to_string().contains("is safe; all "), "{safe}");
+}
+
+#[test]
+fn a_sync_that_failed_is_not_made_good_by_the_next() {
+    let careless = || {
+        Scenario::new("careless")
+            .step("save", async |fs| {
+                let file = fs.open("conf", OpenMode::Create).await?;
+                file.write_full(0, "new".into()).await?;
+                fs.sync_dir("").await?;
+                // The second says that all is well: the kernel has told of its failure once.
+                if file.sync_all().await.is_err() { file.sync_all().await } else { Ok(()) }
+            })
+            .invariant("answered-is-there", async |fs, at| {
+                let text = fs.read("conf", 100).await.unwrap_or_default();
+                ensure(at.answered == 0 || text == "new", format!("it holds {text:?}"))
+            })
+    };
+    Explorer::new(careless()).model("ext4-ordered").assert_safe();
+    let seen = Explorer::new(careless()).model("ext4-ordered").failed_syncs().explore().unwrap();
+    assert_eq!(seen.broken().collect::<Vec<_>>()[0], ("ext4-ordered", "answered-is-there"), "{seen}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_words() {
     let text = || Explorer::new(config(false)).model("posix").budget(50).seed(7).explore().unwrap().to_string();
@@ -87,7 +136,7 @@ struct Appended {
     lines: Vec<String>,
 }
 
-async fn log(fs: pullplug::disk::SimFs, cut: bool) -> Result<Appended> {
+async fn log(fs: SimFs, cut: bool) -> Result<Appended> {
     let file = fs.open("log", OpenMode::Create).await?;
     fs.sync_dir("").await?;
     let text = fs.read("log", 1 << 16).await?;
@@ -121,7 +170,7 @@ fn appending(cut: bool) -> Scenario<Appended> {
 #[test]
 fn a_crash_before_the_crash_is_tried_too() {
     let whole = Explorer::new(appending(true)).explore().unwrap();
-    assert!(whole.is_safe() && whole.explored.iter().any(|e| e.outcome.restart_states > 0), "{whole}");
+    assert!(whole.is_safe() && whole.explored.iter().any(|e| e.covered.restart_states != Count::default()), "{whole}");
     let torn = Explorer::new(appending(false)).explore().unwrap().to_string();
     assert!(torn.contains("line 0 is gone") && torn.contains("the process crashes and is started again"), "{torn}");
 }
@@ -132,23 +181,23 @@ struct Watched(RegistrySubject);
 impl Subject for Watched {
     type Probe = Option<<RegistrySubject as Subject>::Probe>;
 
-    fn prepare(&self, disk: &pullplug::disk::SimFs) -> std::result::Result<(), String> {
+    fn prepare(&self, disk: &SimFs) -> std::result::Result<(), String> {
         self.0.prepare(disk)
     }
-    fn run(&self, disk: &pullplug::disk::SimFs) -> std::result::Result<(), String> {
+    fn run(&self, disk: &SimFs) -> std::result::Result<(), String> {
         self.0.run(disk)
     }
-    fn recover(&self, disk: &pullplug::disk::SimFs) -> std::result::Result<(), String> {
+    fn recover(&self, disk: &SimFs) -> std::result::Result<(), String> {
         self.0.recover(disk)
     }
-    fn restart(&self, disk: &pullplug::disk::SimFs, marks: usize) -> std::result::Result<(), String> {
+    fn restart(&self, disk: &SimFs, marks: usize) -> std::result::Result<(), String> {
         self.0.restart(disk, marks)
     }
     fn probes(&self, marks: usize, paths: &[(String, FileKind)]) -> Vec<Self::Probe> {
         let probes = self.0.probes(marks, paths);
         probes.into_iter().map(Some).chain([None]).collect()
     }
-    fn evaluate(&self, probe: &Self::Probe, disk: &pullplug::disk::SimFs) -> Vec<Observation> {
+    fn evaluate(&self, probe: &Self::Probe, disk: &SimFs) -> Vec<Observation> {
         match probe {
             Some(probe) => self.0.evaluate(probe, disk),
             None => {

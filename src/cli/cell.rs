@@ -1,6 +1,5 @@
 //! From names to one explored cell: image, workload, subject, run, verdict.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::args::{DEFAULT_SEED, Exploration, Input};
@@ -10,12 +9,13 @@ use crate::disk::SimFs;
 use crate::disk::crash::Loss;
 use crate::disk::model::PersistenceModel;
 use crate::env::World;
-use crate::explore::lazy::{Limits, NoProof, Proof, prove};
-use crate::explore::{self, Budget, Finding, Outcome, Run, Setting};
+use crate::explore::lazy::{Limits, Prover};
+use crate::explore::{self, Budget, Run, Setting};
 use crate::oci::Tag;
 use crate::report::case::Case;
+use crate::report::covered::Covered;
 use crate::report::spec::Spec;
-use crate::report::{Cell, Coverage, DOCUMENT_VERSION, Document};
+use crate::report::{Cell, DOCUMENT_VERSION, Document};
 use crate::strategy;
 use crate::workload::image::{DEFAULT_TAG, Image, ImageLimits, RECORDED_LAYER_BYTES};
 use crate::workload::op::Op;
@@ -117,11 +117,27 @@ impl<'i> Scene<'i> {
 
     /// Explores under one model.
     pub fn explore(&self, model: &dyn PersistenceModel, args: &Exploration) -> Result<Cell, CliError> {
-        self.explore_within(model, args, Limits::default())
+        self.explore_with(&self.prover(), model, args)
+    }
+
+    /// What proves it, under as many models as one likes.
+    pub fn prover(&self) -> Prover<'_, RegistrySubject> {
+        Prover::new(&self.subject, &self.run)
+    }
+
+    /// Explores under one model, and goes by what was seen under others.
+    pub fn explore_with(
+        &self,
+        prover: &Prover<'_, RegistrySubject>,
+        model: &dyn PersistenceModel,
+        args: &Exploration,
+    ) -> Result<Cell, CliError> {
+        self.explore_within(prover, model, args, Limits::default())
     }
 
     fn explore_within(
         &self,
+        prover: &Prover<'_, RegistrySubject>,
         model: &dyn PersistenceModel,
         args: &Exploration,
         limits: Limits,
@@ -129,11 +145,9 @@ impl<'i> Scene<'i> {
         let budget = Budget::of(args.states());
         let setting = Setting { model, loss: args.loss.into(), seed: args.input.seed, budget };
         let watch = args.timings.then(Stopwatch::start);
-        let seen = match args.proves().then(|| prove(&self.subject, &self.run, setting, limits)) {
-            Some(Ok(proof)) => Seen::of_proof(proof),
-            Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
-            Some(Err(NoProof::TooMany)) | None => Seen::of_outcome(explore::explore(&self.subject, &self.run, setting)),
-        };
+        let proof = args.proves().then(|| prover.prove(setting, limits));
+        let enumerate = || explore::explore(&self.subject, &self.run, setting);
+        let seen = Covered::of(proof, enumerate).map_err(|e| CliError::internal(e.to_string()))?;
         let seconds = watch.map(Stopwatch::seconds);
         let mut findings = Vec::new();
         for invariant in Invariant::ALL {
@@ -175,7 +189,7 @@ pub fn claims(strategy: &str, model: &str, loss: Loss, invariant: Invariant) -> 
 pub fn cell(
     strategy: &str,
     workload: &str,
-    seen: &Seen,
+    seen: &Covered<Probe>,
     setting: Setting<'_>,
     claims: impl Fn(Invariant) -> bool,
 ) -> Cell {
@@ -192,7 +206,7 @@ pub fn cell(
         recovery_states: seen.recovery_states.to_string(),
         coverage: seen.coverage,
         interleavings: None,
-        is_counted: seen.is_counted,
+        is_counted: seen.counts().iter().all(|count| count.is_exact),
         recovers_always: seen.recovers_always,
         executions: seen.executions,
         evaluated: Invariant::ALL.into_iter().map(evaluated).collect(),
@@ -201,65 +215,6 @@ pub fn cell(
         broken_claims: Invariant::ALL.into_iter().filter(|i| claims(*i) && broken(*i)).map(Invariant::name).collect(),
         findings: Vec::new(),
         seconds: None,
-    }
-}
-
-/// What an exploration saw, whichever it was.
-pub struct Seen {
-    crash_points: usize,
-    crash_states: String,
-    restart_states: String,
-    failed_sync_states: String,
-    recovery_states: String,
-    coverage: Coverage,
-    is_counted: bool,
-    recovers_always: bool,
-    executions: u64,
-    evaluated: BTreeMap<&'static str, u64>,
-    violations: BTreeMap<&'static str, u64>,
-    findings: BTreeMap<&'static str, Finding<Probe>>,
-}
-
-impl Seen {
-    /// By enumeration.
-    pub fn of_outcome(outcome: Outcome<Probe>) -> Self {
-        Self {
-            crash_points: outcome.crash_points,
-            crash_states: outcome.crash_states.to_string(),
-            restart_states: outcome.restart_states.to_string(),
-            failed_sync_states: "0".to_owned(),
-            recovery_states: outcome.recovery_states.to_string(),
-            coverage: if outcome.exhaustive { Coverage::Exhaustive } else { Coverage::Sampled },
-            is_counted: true,
-            recovers_always: false,
-            executions: outcome.executions,
-            evaluated: outcome.evaluated,
-            violations: outcome.violations,
-            findings: outcome.findings,
-        }
-    }
-
-    /// The smallest finding of an invariant.
-    pub fn finding(&self, invariant: Invariant) -> Option<&Finding<Probe>> {
-        self.findings.get(invariant.name())
-    }
-
-    /// By proof.
-    pub fn of_proof(proof: Proof<Probe>) -> Self {
-        Self {
-            crash_points: proof.crash_points,
-            is_counted: proof.counts().iter().all(|count| count.is_exact),
-            crash_states: proof.crash_states.to_string(),
-            restart_states: proof.restart_states.to_string(),
-            failed_sync_states: proof.failed_sync_states.to_string(),
-            recovers_always: proof.recovers_always,
-            recovery_states: proof.recovery_states.to_string(),
-            coverage: Coverage::Proved,
-            executions: proof.executions,
-            evaluated: proof.evaluated,
-            violations: proof.violations,
-            findings: proof.findings,
-        }
     }
 }
 
@@ -313,7 +268,7 @@ mod tests {
     use super::super::args::{Cli, Command};
     use super::*;
     use crate::disk::model::Posix;
-    use crate::report::matrix;
+    use crate::report::{Coverage, matrix};
 
     #[test]
     fn what_is_not_proved_is_a_sample_and_says_so() {
@@ -325,7 +280,7 @@ mod tests {
         for (limits, is_proved) in
             [(all, true), (Limits { executions: 10, ..all }, false), (Limits { recoveries: 10, ..all }, false)]
         {
-            let cell = scene.explore_within(&Posix, &args.explore, limits).unwrap();
+            let cell = scene.explore_within(&scene.prover(), &Posix, &args.explore, limits).unwrap();
             let told = matrix::render(&document(vec![cell.clone()], &args.explore, &images));
             let expected = if is_proved { Coverage::Proved } else { Coverage::Sampled };
             assert_eq!(cell.coverage, expected, "{limits:?}");

@@ -25,16 +25,16 @@ pub fn run(args: CompareArgs) -> Result<u8, CliError> {
         for workload in &workloads {
             progress.set_message(format!("{strategy} {workload}"));
             let scene = Scene::new(strategy, workload, &images)?;
-            let explore = |model: &&dyn PersistenceModel| {
-                let cell = scene.explore(*model, &args.explore);
+            let done = |cell| {
                 progress.inc(1);
                 cell
             };
-            // A cell that is timed has the machine to itself.
+            // A cell that is timed has the machine to itself, and goes by nothing that was seen in another.
             let explored: Result<Vec<Cell>, CliError> = if args.explore.timings {
-                models.iter().map(explore).collect()
+                models.iter().map(|model| done(scene.explore(*model, &args.explore))).collect()
             } else {
-                models.par_iter().map(explore).collect()
+                let prover = scene.prover();
+                models.par_iter().map(|model| done(scene.explore_with(&prover, *model, &args.explore))).collect()
             };
             cells.extend(explored?);
         }

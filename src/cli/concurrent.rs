@@ -1,7 +1,7 @@
 //! `pullplug explore --concurrent`: two clients at once, under every interleaving within a bound.
 
 use super::args::{Exploration, ExploreArgs};
-use super::cell::{Images, Seen, Stopwatch, cell, claims};
+use super::cell::{Images, Stopwatch, cell, claims};
 use super::error::CliError;
 use crate::check::Invariant;
 use crate::disk::crash::Loss;
@@ -11,6 +11,7 @@ use crate::explore::interleave::{Member, explore_all, prove_all};
 use crate::explore::lazy::{Limits, NoProof};
 use crate::explore::{Budget, Setting};
 use crate::report::case::{self, Case};
+use crate::report::covered::Covered;
 use crate::report::{Cell, Interleavings};
 use crate::workload::op::Op;
 use crate::workload::together::{Stage, Together};
@@ -43,18 +44,18 @@ pub fn explore(
     let members: Vec<_> =
         runs.iter().map(|run| Member { subject: run, run: &run.run, known: run.differs_from() }).collect();
     let (seen, from, recovers) = match args.explore.prove.then(|| prove_all(&members, setting, Limits::default())) {
-        Some(Ok(proved)) => (Seen::of_proof(proved.proof), proved.from, proved.recovers),
+        Some(Ok(proved)) => (Covered::from(proved.proof), proved.from, proved.recovers),
         Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
         Some(Err(NoProof::TooMany)) | None => {
             let found = explore_all(&members, setting);
-            (Seen::of_outcome(found.outcome), found.from, false)
+            (Covered::from(found.outcome), found.from, false)
         }
     };
     let mut findings = Vec::new();
     for invariant in Invariant::ALL {
         let name = invariant.name();
         let from = from.get(name).and_then(|run| runs.get(*run));
-        if let (Some(finding), Some(run)) = (seen.finding(invariant), from) {
+        if let (Some(finding), Some(run)) = (seen.findings.get(invariant.name()), from) {
             let told = case(stage, run, model, setting.loss).counterexample(finding, |spec| images.replay_line(spec));
             findings
                 .push(told.map_err(|e| CliError::internal(format!("a finding of {name} cannot be reproduced: {e}")))?);

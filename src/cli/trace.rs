@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::{DEFAULT_LAYOUT, TraceArgs};
-use super::cell::{Seen, cell, quoted};
+use super::cell::{cell, quoted};
 use super::error::CliError;
 use super::{exit, files, output};
 use crate::check::Invariant;
@@ -14,13 +14,14 @@ use crate::disk::SimFs;
 use crate::disk::model::{self, PersistenceModel};
 use crate::disk::tree::Tree;
 use crate::env::run_now;
-use crate::explore::lazy::{Limits, NoProof, prove};
+use crate::explore::lazy::{Limits, prove};
 use crate::explore::replay::Crash;
 use crate::explore::{self, Budget, Setting};
 use crate::fs::real::RealFs;
 use crate::fs::trace::number_ids;
 use crate::fs::{FileExt, FileKind, Fs, FsExt, OpenMode};
 use crate::report::case::{Case, verdict};
+use crate::report::covered::Covered;
 use crate::report::spec::{Spec, fingerprint};
 use crate::report::words::{counted, grouped, magnitude};
 use crate::report::{
@@ -157,13 +158,11 @@ impl Scene {
         let budget = Budget { states, recovery_states: 0, restart_states: 0 };
         let setting = Setting { model, loss: self.loss(), seed: self.args.seed, budget };
         let run = &self.subject.recording.run;
-        let seen = match self.args.prove.then(|| prove(&self.subject, run, setting, Limits::default())) {
-            Some(Ok(proof)) => Seen::of_proof(proof),
-            Some(Err(e @ NoProof::NotAgain { .. })) => return Err(CliError::internal(e.to_string())),
-            Some(Err(NoProof::TooMany)) | None => Seen::of_outcome(explore::explore(&self.subject, run, setting)),
-        };
+        let proof = self.args.prove.then(|| prove(&self.subject, run, setting, Limits::default()));
+        let enumerate = || explore::explore(&self.subject, run, setting);
+        let seen = Covered::of(proof, enumerate).map_err(|e| CliError::internal(e.to_string()))?;
         let mut findings = Vec::new();
-        for finding in Invariant::ALL.iter().filter_map(|invariant| seen.finding(*invariant)) {
+        for finding in Invariant::ALL.iter().filter_map(|invariant| seen.findings.get(invariant.name())) {
             let told = self.case(model).counterexample(finding, |spec| self.replay_line(spec));
             findings.push(told.map_err(|e| {
                 CliError::internal(format!("a finding of {} cannot be reproduced: {e}", finding.invariant))

@@ -6,24 +6,34 @@ use super::Story;
 use super::seen::{Explored, Seen};
 use crate::disk::crash::Loss;
 use crate::disk::model::{self, PersistenceModel};
+use crate::explore::lazy::{Limits, Prover};
 use crate::explore::{self, Budget, Run, Setting};
 use crate::report::case::{self, Case};
+use crate::report::covered::Covered;
 use crate::report::spec::{Spec, fingerprint};
 
-/// Crash states that are visited under a model if nothing is said.
+/// Crash states that are visited where not all can be covered, if nothing is said.
 pub const DEFAULT_BUDGET_STATES: u64 = 20_000;
+
+/// Runs of one probe after which crash states are sampled: fewer than `pullplug compare` puts up with, since tests run in
+/// debug builds.
+const MAX_EXECUTIONS: u64 = 5_000;
 
 /// Pulls the plug on a subject, everywhere. See the [module's documentation](super).
 ///
-/// Unless told otherwise: under every model, by power cuts and by crashes of the process, at most
-/// [`DEFAULT_BUDGET_STATES`] crash states each. The same settings give the same verdict and the same words.
+/// Unless told otherwise: **all** crash states, under every model, by power cuts and by crashes of the process. States
+/// that look alike to the invariants are covered together ([`lazy`](crate::explore::lazy)), so a verdict is a proof; where
+/// that would take too long, [`DEFAULT_BUDGET_STATES`] of them are visited, and the verdict says so. The same settings give
+/// the same verdict and the same words.
 #[derive(Debug)]
 pub struct Explorer<S> {
     subject: S,
     models: Vec<&'static dyn PersistenceModel>,
     losses: Vec<Loss>,
     seed: u64,
-    budget_states: u64,
+    /// `None` to cover all.
+    budget_states: Option<u64>,
+    fails_syncs: bool,
     allowed: BTreeSet<(String, String)>,
 }
 
@@ -35,7 +45,8 @@ impl<S: Story> Explorer<S> {
             models: model::ALL.to_vec(),
             losses: vec![Loss::PowerCut, Loss::ProcessCrash],
             seed: 1,
-            budget_states: DEFAULT_BUDGET_STATES,
+            budget_states: None,
+            fails_syncs: false,
             allowed: BTreeSet::new(),
         }
     }
@@ -64,14 +75,22 @@ impl<S: Story> Explorer<S> {
         self
     }
 
-    /// Visits at most so many crash states under a model: half of them of the steps, a quarter each after a restart of
-    /// the process and in recovery. All of the steps' are visited if there are no more.
+    /// Covers not all crash states, but visits at most so many under a model: half of them of the steps, a quarter each
+    /// after a restart of the process and in recovery. All of the steps' are visited if there are no more.
     pub fn budget(mut self, states: u64) -> Self {
-        self.budget_states = states;
+        self.budget_states = Some(states);
         self
     }
 
-    /// The seed of the samples that are taken where the budget is too small for all.
+    /// Each sync fails once as well, in each way that a model knows, before the machine stops. The step that made it is
+    /// told, and [`insists`](super::Subject::insist) if it likes; a failed step is not answered. (Where a budget was given, or all
+    /// crash states are too many, no sync fails.)
+    pub fn failed_syncs(mut self) -> Self {
+        self.fails_syncs = true;
+        self
+    }
+
+    /// The seed of the samples that are taken where not all are covered.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -96,24 +115,28 @@ impl<S: Story> Explorer<S> {
     pub fn explore(&self) -> Result<Seen<S::Probe>, String> {
         let run = self.run()?;
         let words = Words::of(&self.subject);
+        let prover = Prover::new(&self.subject, &run);
+        let limits = Limits { executions: MAX_EXECUTIONS, failed_syncs: self.fails_syncs, ..Limits::default() };
         let mut seen = Seen::new(words.title.clone());
         for loss in &self.losses {
             for model in &self.models {
-                let setting =
-                    Setting { model: *model, loss: *loss, seed: self.seed, budget: Budget::of(self.budget_states) };
-                let mut outcome = explore::explore(&self.subject, &run, setting);
-                if outcome.evaluated.values().all(|n| *n == 0) {
+                let budget = Budget::of(self.budget_states.unwrap_or(DEFAULT_BUDGET_STATES));
+                let setting = Setting { model: *model, loss: *loss, seed: self.seed, budget };
+                let proof = self.budget_states.is_none().then(|| prover.prove(setting, limits));
+                let enumerate = || explore::explore(&self.subject, &run, setting);
+                let mut covered = Covered::of(proof, enumerate).map_err(|e| format!("{}: {e}", self.words()))?;
+                if covered.evaluated.values().all(|n| *n == 0) {
                     return Err(format!("{}: nothing was looked at; it needs an invariant", self.words()));
                 }
                 let allowed =
                     |name: &&'static str| self.allowed.contains(&(model.name().to_owned(), (*name).to_owned()));
-                outcome.violations.retain(|name, _| !allowed(name));
-                outcome.findings.retain(|name, _| !allowed(name));
-                for finding in outcome.findings.values() {
+                covered.violations.retain(|name, _| !allowed(name));
+                covered.findings.retain(|name, _| !allowed(name));
+                for finding in covered.findings.values() {
                     let case = words.case(&self.subject, &run, *model, *loss);
                     seen.tell(model.name(), &case, finding).map_err(|e| e.to_string())?;
                 }
-                seen.explored.push(Explored { model: model.name(), loss: *loss, outcome });
+                seen.explored.push(Explored { model: model.name(), loss: *loss, covered });
             }
         }
         if seen.explored.is_empty() {

@@ -6,8 +6,11 @@
 //! was opened anew, so that no look depends on another. In here no call ever waits, and no runtime is needed.
 //!
 //! [`Explorer`] runs the steps once, pulls the plug everywhere, under every persistence model that you name, and also
-//! while recovery runs; [`Explorer::assert_safe`] is the test. Its message is what `pullplug replay` prints: the
-//! calls, the smallest loss that breaks the invariant, what survived, and how to see that one crash again.
+//! while recovery runs; [`Explorer::assert_safe`] is the test. That it passes is a proof: what your invariants and your
+//! recovery read of the disk decides which crash states they can tell apart, and each of these was looked at. (So they have
+//! to go by what they read, and by nothing else.) Where that would take too long, crash states are sampled, and the verdict
+//! says under which models. A failure tells what `pullplug replay` prints: the calls, the smallest loss that breaks the
+//! invariant, what survived, and how to see that one crash again.
 //!
 //! # A configuration file
 //!
@@ -178,7 +181,7 @@
 //!
 //! let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
 //! let push = RegistrySubject::of(Mine, Workload::named("push", &first, &second)?)?;
-//! Explorer::new(push).model("btrfs").budget(1000).assert_safe();
+//! Explorer::new(push).model("btrfs").assert_safe();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

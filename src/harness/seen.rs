@@ -1,14 +1,16 @@
 //! What an explorer saw: outcomes for programs, a message for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::disk::crash::Loss;
+use crate::disk::space::Count;
 use crate::explore::replay::{Crash, Impossible};
-use crate::explore::{Finding, Outcome, Subject};
+use crate::explore::{Finding, Subject};
 use crate::report::case::Case;
-use crate::report::words::grouped;
-use crate::report::{Counterexample, counterexample};
+use crate::report::covered::Covered;
+use crate::report::words::magnitude;
+use crate::report::{Counterexample, Coverage, counterexample};
 
 /// What was seen under one model, with one way to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Explored<P> {
     /// How the machine stopped.
     pub loss: Loss,
     /// What was seen, but for what is allowed to be broken.
-    pub outcome: Outcome<P>,
+    pub covered: Covered<P>,
 }
 
 /// All that an explorer saw. Displayed, it is the message that a test fails with.
@@ -84,11 +86,22 @@ impl<P> Seen<P> {
 impl<P> fmt::Display for Seen<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = self.title.join(", ");
-        let states: u64 = self.explored.iter().map(|e| all_states(&e.outcome)).sum();
+        let mut states = Count::default();
+        self.explored.iter().flat_map(|e| e.covered.counts()).for_each(|count| states += count.clone());
+        let bound = if states.is_exact { "" } else { "up to " };
+        let states = format!("{bound}{} crash states", magnitude(&states.to_string()));
+        let is_sampled = |e: &&Explored<P>| e.covered.coverage != Coverage::Proved;
+        let sampled: BTreeSet<&str> = self.explored.iter().filter(is_sampled).map(|e| e.model).collect();
+        let extent = if sampled.is_empty() {
+            format!("all {states} were covered")
+        } else {
+            let models: Vec<&str> = sampled.into_iter().collect();
+            format!("{states} were visited, a sample under {}", models.join(", "))
+        };
         if self.is_safe() {
-            return write!(f, "{title} is safe, as far as {} crash states tell", grouped(states));
+            return write!(f, "{title} is safe; {extent}");
         }
-        writeln!(f, "{title} is not safe; {} crash states were visited", grouped(states))?;
+        writeln!(f, "{title} is not safe; {extent}")?;
         let smallest = self.smallest();
         for (invariant, told) in &smallest {
             let under = |told: &Told| format!("{} ({})", told.model, told.loss.name());
@@ -106,10 +119,6 @@ impl<P> fmt::Display for Seen<P> {
             None => Ok(()),
         }
     }
-}
-
-fn all_states<P>(outcome: &Outcome<P>) -> u64 {
-    outcome.crash_states + outcome.restart_states + outcome.recovery_states
 }
 
 /// Without styles: a panic's message is read everywhere.

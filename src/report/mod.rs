@@ -7,6 +7,7 @@
 
 pub mod case;
 pub mod counterexample;
+pub mod covered;
 pub mod detail;
 pub mod difference;
 pub mod matrix;
