@@ -2,6 +2,7 @@
 
 use super::ask::{listed, sector_value};
 use super::hash::{clipped_hash, visible};
+use super::path::Trail;
 use super::{Ask, AtomId, FileTable, Known, Region, Reply, Space, Value};
 use crate::disk::effect::SECTOR_BYTES;
 use crate::disk::model::Family;
@@ -28,7 +29,7 @@ impl Space {
             Ask::IsTree(_) => Vec::new(),
             Ask::Entry { dir, name: path } | Ask::Blocked { dir, path } => {
                 let mut all = Vec::new();
-                self.entries_on(*dir, path, |entry| {
+                Trail::default().follow(self, *dir, path, |entry| {
                     all.extend(entry.into_iter().flat_map(|(_, entry)| &entry.versions).map(|(id, _)| *id));
                 });
                 all

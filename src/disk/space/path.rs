@@ -1,5 +1,7 @@
 //! Paths in an undecided disk: where they lead in one state, and in the parts of a region.
 
+use std::sync::Arc;
+
 use super::{Branching, EntryTable, Region, Reply, Space, Value, View};
 use crate::disk::tree::Ino;
 use crate::fs::FileKind;
@@ -72,28 +74,51 @@ impl Space {
         let index = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
         Some((index, &entries[index]))
     }
+}
 
+/// A path that was followed last, and where each of its names may lead.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    path: Option<(Ino, Arc<str>)>,
+    /// Where in the path a name begins, and the directories that it may be in.
+    steps: Vec<(usize, Vec<Ino>)>,
+}
+
+impl Trail {
     /// Tells of the entries that may be on the way of a path, from the top: the directory, which of its entries, and that;
-    /// `None` where a directory has no such name.
-    pub(super) fn entries_on<'a>(
-        &'a self,
+    /// `None` where a directory has no such name. Not of those that it has in common with the path before it.
+    pub(super) fn follow<'a>(
+        &mut self,
+        space: &'a Space,
         dir: Ino,
-        path: &str,
+        path: &Arc<str>,
         mut tell: impl FnMut(Option<((Ino, usize), &'a EntryTable)>),
     ) {
-        let (mut dirs, mut next) = (vec![dir], Vec::new());
-        for name in path.split('/') {
-            for dir in dirs.drain(..) {
-                let entry = self.entry_of(dir, name);
-                tell(entry.map(|(index, entry)| ((dir, index), entry)));
+        match &self.path {
+            Some((from, before)) if *from == dir => {
+                let common = before.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+                self.steps.truncate(self.steps.partition_point(|(begin, _)| *begin <= common));
+            }
+            _ => self.steps = vec![(0, vec![dir])],
+        }
+        self.path = Some((dir, path.clone()));
+        let mut begin = self.steps.last().map_or(0, |(begin, _)| *begin);
+        for name in path[begin..].split('/') {
+            let mut next = Vec::new();
+            for dir in self.steps.last().map_or(&[][..], |(_, dirs)| dirs) {
+                let entry = space.entry_of(*dir, name);
+                tell(entry.map(|(index, entry)| ((*dir, index), entry)));
                 for ino in entry.into_iter().flat_map(|(_, entry)| entry.inodes()) {
                     if !next.contains(&ino) {
                         next.push(ino);
                     }
                 }
             }
-            std::mem::swap(&mut dirs, &mut next);
+            begin += name.len() + 1;
+            self.steps.push((begin, next));
         }
+        // What the last name is: nothing begins behind it.
+        self.steps.pop();
     }
 }
 

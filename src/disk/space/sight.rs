@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::ask::sector_value;
 use super::hash::{mix, mix_wide, roll, weight};
+use super::path::Trail;
 use super::{Ask, AtomId, Bits, EntryTable, Space, Value};
 use crate::disk::effect::SECTOR_BYTES;
 use crate::disk::tree::{Ino, ROOT};
@@ -30,6 +31,8 @@ pub struct Sight {
     inode_names: Vec<Option<u32>>,
     /// The entries that were seen on a path.
     entries: BTreeSet<(Ino, usize)>,
+    /// Most paths begin alike.
+    trail: Trail,
 }
 
 impl Space {
@@ -68,6 +71,7 @@ impl Sight {
             inodes: Vec::new(),
             inode_names: vec![None; space.nodes.len()],
             entries: BTreeSet::new(),
+            trail: Trail::default(),
         };
         sight.name(ROOT);
         sight
@@ -112,8 +116,8 @@ impl Sight {
         match ask {
             Ask::IsTree(_) => self.push(u64::from(space.is_tree())),
             Ask::Entry { dir, name: path } | Ask::Blocked { dir, path } => {
-                // Most paths begin alike.
-                space.entries_on(*dir, path, |entry| match entry {
+                let mut trail = std::mem::take(&mut self.trail);
+                trail.follow(space, *dir, path, |entry| match entry {
                     None => self.push(0),
                     Some((key, entry)) => {
                         if self.entries.insert(key) {
@@ -122,6 +126,7 @@ impl Sight {
                         }
                     }
                 });
+                self.trail = trail;
             }
             Ask::Dir(dir) => {
                 for entry in space.dir(*dir).map_or(&[][..], Vec::as_slice) {
