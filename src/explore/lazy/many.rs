@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use super::judge::{Judge, Memory, Verdicts};
 use super::recovery::{self, Ran};
-use super::shared::Runs;
 use super::stage::{Kind, Plan, Stage};
 use super::trie::Trie;
 use super::{Limits, NoProof, Proof, told};
@@ -127,9 +126,8 @@ fn lay_out<S: Subject>(
 ) -> Vec<LaidOut<S::Probe>> {
     let own = |member: &Member<'_, S>| Stage { kind: Kind::Own, ..Stage::of(&member.news(), setting) };
     let own: Vec<Stage> = wave.par_iter().map(own).collect();
-    let runs = Runs::default();
     let mut recover = |(member, own): (&Member<'_, S>, &Stage)| {
-        recovery::stages(member.subject, own, setting, library, limits.recoveries, known.as_mut()?, &runs)
+        recovery::stages(member.subject, own, setting, library, limits.recoveries, known.as_mut()?, None)
     };
     // One after another: each goes by what is known from those before.
     let recoveries: Option<Vec<Recoveries>> = wave.iter().zip(&own).map(&mut recover).collect();

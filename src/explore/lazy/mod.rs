@@ -166,7 +166,15 @@ impl<'a, S: Subject> Prover<'a, S> {
         let Self { subject, run, library, shared } = self;
         let own = Stage::of(run, setting);
         let ways = |run: &Stage| {
-            recovery::stages(*subject, run, setting, library, limits.recoveries, &mut Trie::default(), &shared.recovery)
+            recovery::stages(
+                *subject,
+                run,
+                setting,
+                library,
+                limits.recoveries,
+                &mut Trie::default(),
+                Some(&shared.recovery),
+            )
         };
         let syncs = if limits.failed_syncs { failed_syncs(run, setting) } else { Vec::new() };
         let restarted = |cut: &Cut| Stage::of(&shared.restarted(*subject, run, *cut), setting);

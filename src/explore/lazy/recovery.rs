@@ -51,7 +51,7 @@ struct Does {
 }
 
 /// The recoveries from all crashes of `own`, and how often recovery ran to learn of them; `None` if that is more than
-/// `most` times. `known` is what recovery did on stages before, and `runs` what it did anywhere.
+/// `most` times. `known` is what recovery did on stages before, and `runs`, if that is kept, what it did anywhere.
 pub(super) fn stages<S: Subject>(
     subject: &S,
     own: &Stage,
@@ -59,7 +59,7 @@ pub(super) fn stages<S: Subject>(
     library: &Arc<Library>,
     most: u64,
     known: &mut Trie<Ran>,
-    runs: &Runs<Ran>,
+    runs: Option<&Runs<Ran>>,
 ) -> Option<(Vec<Stage>, u64)> {
     let all: Vec<u32> = (0..own.intervals.len() as u32).collect();
     let ground = own.ground(&all);
@@ -71,7 +71,10 @@ pub(super) fn stages<S: Subject>(
         let asks = disk.asks();
         (Ran { log: disk.snapshot().1.into(), met: Met::by(view, &asks), inodes }, asks)
     };
-    let run = |view: &View<'_>| runs.on(view, || recover(view));
+    let run = |view: &View<'_>| match runs {
+        Some(runs) => runs.on(view, || recover(view)),
+        None => recover(view),
+    };
     let mut different: Vec<(Does, Vec<Under>)> = Vec::new();
     let end = |ran: &Ran, met: &Met, parts: &[Part]| {
         if ran.log.iter().all(|record| record.effects().is_empty()) {
