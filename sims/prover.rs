@@ -201,7 +201,6 @@ fn blocks_of_what_is_removed_do_not_multiply() {
     assert!(proof.crash_states.states > BigUint::from(2_u32).pow(40_000 / 512), "{}", proof.crash_states);
 }
 
-/// A file is written, synced and answered for. Who is told that the sync has failed asks again, or refuses.
 #[test]
 fn what_is_proved_under_one_model_does_not_depend_on_others() {
     let [first, second] = [1, 2].map(|seed| Image::generated(seed, "v1".parse().unwrap(), &[600]));
@@ -218,6 +217,7 @@ fn what_is_proved_under_one_model_does_not_depend_on_others() {
     }
 }
 
+/// A file is written, synced and answered for. Who is told that the sync has failed asks again, or refuses.
 fn saved(asks_again: bool) -> Scenario {
     Scenario::new("saved")
         .step("save", async move |fs| {

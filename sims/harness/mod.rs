@@ -93,6 +93,24 @@ fn what_a_sample_misses_a_proof_finds() {
 }
 
 #[test]
+fn a_sample_is_no_proof_unless_it_was_asked_for() {
+    // One look at thirteen files, each of which may be there or not.
+    let many = || {
+        let mut many = Scenario::new("many");
+        for at in 0..13 {
+            let create = async move |fs: &mut SimFs| fs.open(&at.to_string(), OpenMode::Create).await.map(drop);
+            many = many.step(format!("create {at}"), create);
+        }
+        many.invariant("at-most-all", async |fs, _| ensure(fs.list("").await?.len() <= 13, "more than were made"))
+    };
+    let text = message(&Explorer::new(many()).model("posix"));
+    assert!(text.contains("a sample under posix: too many to cover all"), "{text}");
+    Explorer::new(many()).model("posix").budget(100).assert_safe();
+    let neither = Explorer::new(many()).model("posix").budget(100).failed_syncs().explore().unwrap_err();
+    assert!(neither.contains("no sync fails in a sample"), "{neither}");
+}
+
+#[test]
 fn a_sync_that_failed_is_not_made_good_by_the_next() {
     let careless = || {
         Scenario::new("careless")

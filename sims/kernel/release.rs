@@ -114,16 +114,16 @@ fn after_the_supervisor_was_killed() {
     // Nobody is there to clean up: what is left is a directory, and what held the disk has gone with it.
     let work = tempfile::tempdir().unwrap();
     let mut child = start(work.path(), &["--fs", "ext4-ordered", "--runs", "100000"]);
-    let name = format!("pullplug-kernel-{}-0", child.id());
     let pid = child.id();
+    let name = format!("pullplug-kernel-{pid}-0");
     if !reaches(&mut child, || is_on(pid, &name)) {
         let output = child.wait_with_output().unwrap();
         assert!(!could(&output), "it ended too early: {}", words(&output));
         return;
     }
     std::thread::sleep(Duration::from_millis(700));
-    let had = children(child.id());
-    send(child.id(), Signal::KILL);
+    let had = children(pid);
+    send(pid, Signal::KILL);
     end(child, SOON);
     for _ in 0..500 {
         let lives = |(pid, _): &(u32, String)| Path::new(&format!("/proc/{pid}/exe")).exists();

@@ -55,7 +55,7 @@ pub fn explore(
     for invariant in Invariant::ALL {
         let name = invariant.name();
         let from = from.get(name).and_then(|run| runs.get(*run));
-        if let (Some(finding), Some(run)) = (seen.findings.get(invariant.name()), from) {
+        if let (Some(finding), Some(run)) = (seen.findings.get(name), from) {
             let told = case(stage, run, model, setting.loss).counterexample(finding, |spec| images.replay_line(spec));
             findings
                 .push(told.map_err(|e| CliError::internal(format!("a finding of {name} cannot be reproduced: {e}")))?);

@@ -83,8 +83,8 @@ impl<S: Story> Explorer<S> {
     }
 
     /// Each sync fails once as well, in each way that a model knows, before the machine stops. The step that made it is
-    /// told, and [`insists`](super::Subject::insist) if it likes; a failed step is not answered. (Where a budget was given, or all
-    /// crash states are too many, no sync fails.)
+    /// told, and [`insists`](crate::explore::Subject::insist) if it likes; a failed step is not answered. In a sample no sync
+    /// fails: it goes with no [`budget`](Self::budget).
     pub fn failed_syncs(mut self) -> Self {
         self.fails_syncs = true;
         self
@@ -111,8 +111,14 @@ impl<S: Story> Explorer<S> {
 
     /// Pulls the plug everywhere, and tells what was seen.
     ///
-    /// Errors: the subject does not work without a crash, or nothing of it was looked at.
+    /// Errors: the subject does not work without a crash, nothing of it was looked at, or syncs are to fail in a sample.
     pub fn explore(&self) -> Result<Seen<S::Probe>, String> {
+        if self.fails_syncs && self.budget_states.is_some() {
+            return Err(format!(
+                "{}: no sync fails in a sample; take the budget away, or failed_syncs()",
+                self.words()
+            ));
+        }
         let run = self.run()?;
         let words = Words::of(&self.subject);
         let prover = Prover::new(&self.subject, &run);
@@ -145,14 +151,16 @@ impl<S: Story> Explorer<S> {
         Ok(seen)
     }
 
-    /// Pulls the plug everywhere, and wants every invariant to hold.
+    /// Pulls the plug everywhere, and wants every invariant to hold in all crash states. Who is content with a sample of them
+    /// gives a [`budget`](Self::budget).
     ///
     /// # Panics
-    /// If one is broken, telling how; or if nothing could be explored.
+    /// If one is broken, telling how; if there are too many crash states to cover; or if nothing could be explored.
     #[track_caller]
     pub fn assert_safe(&self) {
         match self.explore() {
-            Ok(seen) if seen.is_safe() => {}
+            Ok(seen) if seen.is_safe() && (seen.is_proved() || self.budget_states.is_some()) => {}
+            Ok(seen) if seen.is_safe() => panic!("{seen}: too many to cover all; a budget() is content with a sample"),
             Ok(seen) => panic!("{seen}"),
             Err(e) => panic!("{e}"),
         }

@@ -8,8 +8,8 @@
 //! [`Explorer`] runs the steps once, pulls the plug everywhere, under every persistence model that you name, and also
 //! while recovery runs; [`Explorer::assert_safe`] is the test. That it passes is a proof: what your invariants and your
 //! recovery read of the disk decides which crash states they can tell apart, and each of these was looked at. (So they have
-//! to go by what they read, and by nothing else.) Where that would take too long, crash states are sampled, and the verdict
-//! says under which models. A failure tells what `pullplug replay` prints: the calls, the smallest loss that breaks the
+//! to go by what they read, and by nothing else.) Where that would take too long it does not pass, unless
+//! a [`budget`](Explorer::budget) says that a sample will do. A failure tells what `pullplug replay` prints: the calls, the smallest loss that breaks the
 //! invariant, what survived, and how to see that one crash again.
 //!
 //! # A configuration file

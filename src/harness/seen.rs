@@ -65,6 +65,17 @@ impl<P> Seen<P> {
         self.told.is_empty()
     }
 
+    /// Whether all crash states were covered.
+    pub fn is_proved(&self) -> bool {
+        self.sampled().is_empty()
+    }
+
+    /// The models under which not all were.
+    fn sampled(&self) -> BTreeSet<&'static str> {
+        let is_sampled = |e: &&Explored<P>| e.covered.coverage != Coverage::Proved;
+        self.explored.iter().filter(is_sampled).map(|e| e.model).collect()
+    }
+
     /// The broken invariants: under which model, and which.
     pub fn broken(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
         self.told.iter().map(|told| (told.model, told.finding.invariant))
@@ -90,13 +101,10 @@ impl<P> fmt::Display for Seen<P> {
         self.explored.iter().flat_map(|e| e.covered.counts()).for_each(|count| states += count.clone());
         let bound = if states.is_exact { "" } else { "up to " };
         let states = format!("{bound}{} crash states", magnitude(&states.to_string()));
-        let is_sampled = |e: &&Explored<P>| e.covered.coverage != Coverage::Proved;
-        let sampled: BTreeSet<&str> = self.explored.iter().filter(is_sampled).map(|e| e.model).collect();
-        let extent = if sampled.is_empty() {
-            format!("all {states} were covered")
-        } else {
-            let models: Vec<&str> = sampled.into_iter().collect();
-            format!("{states} were visited, a sample under {}", models.join(", "))
+        let sampled: Vec<&str> = self.sampled().into_iter().collect();
+        let extent = match &sampled[..] {
+            [] => format!("all {states} were covered"),
+            models => format!("{states} were visited, a sample under {}", models.join(", ")),
         };
         if self.is_safe() {
             return write!(f, "{title} is safe; {extent}");

@@ -32,6 +32,9 @@
 //! The model allows more than the kernel does: what *may* be in a log is decided entry by entry, and a shrink of a length
 //! that was in memory may be lost though it was written back before, and a later change of the tree not.
 //!
+//! It allows less in one case: a truncation to the length that a file has leaves no record here. On the kernel it changes the
+//! inode, so that the next fsync logs it and writes the log; here that fsync has nothing new.
+//!
 //! syncfs commits. An fsync that falls back to a full commit is the case C = that fsync. So a fsynced link can be there
 //! while an **earlier** rename of a blob is gone: when a commit fell between the blob's last fsync and its rename.
 //! (All of this was measured, Linux 6.18.) So a rename is not atomic here, and this model is not within `posix`.

@@ -22,7 +22,7 @@ mod trie;
 mod walk;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -141,7 +141,8 @@ pub fn prove<S: Subject>(
 pub struct Prover<'a, S: Subject> {
     subject: &'a S,
     run: &'a Run,
-    library: Arc<Library>,
+    /// One for all models, since it decides what is asked.
+    library: OnceLock<Arc<Library>>,
     shared: Shared<S::Probe>,
 }
 
@@ -154,16 +155,16 @@ impl<S: Subject> std::fmt::Debug for Prover<'_, S> {
 impl<'a, S: Subject> Prover<'a, S> {
     /// Of this run.
     pub fn new(subject: &'a S, run: &'a Run) -> Self {
-        // One for all models, since it decides what is asked.
-        let library = crash::laid_out(run.base.clone(), &run.log, &Posix, Loss::PowerCut).library();
-        Self { subject, run, library: Arc::new(library), shared: Shared::default() }
+        Self { subject, run, library: OnceLock::new(), shared: Shared::default() }
     }
 
     /// Covers all its crashes. The setting's budget does not matter.
     ///
     /// Errors: [`NoProof`].
     pub fn prove(&self, setting: Setting<'_>, limits: Limits) -> Result<Proof<S::Probe>, NoProof> {
-        let Self { subject, run, library, shared } = self;
+        let Self { subject, run, shared, .. } = self;
+        let laid_out = || crash::laid_out(run.base.clone(), &run.log, &Posix, Loss::PowerCut);
+        let library = self.library.get_or_init(|| Arc::new(laid_out().library()));
         let own = Stage::of(run, setting);
         let ways = |run: &Stage| {
             recovery::stages(
